@@ -1,0 +1,1 @@
+"""The desk: applications in, scores and decisions out. One noun, the same file name on every floor."""

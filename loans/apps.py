@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class LoansConfig(AppConfig):
+    name = "loans"
+    verbose_name = "Loans"
+
+    def ready(self) -> None:
+        # Celery registers tasks lazily in a plain Django process; a web process must know their names to send them.
+        from loans import tasks  # noqa: F401

@@ -1,0 +1,41 @@
+"""Rows, constraints, querysets and one-row predicates. Whatever crosses models is a service."""
+
+from loans.models.api_key import ApiKey
+from loans.models.applicant import Applicant
+from loans.models.application import LoanApplication, Status
+from loans.models.attribute import AttributeDefinition
+from loans.models.decision import Decision
+from loans.models.heartbeat import Heartbeat
+from loans.models.import_batch import ImportBatch, ImportRowError
+from loans.models.job import RunState, ScoringJob, ScoringState
+from loans.models.model_version import ModelKind, ModelState, ModelVersion
+from loans.models.outcome import LoanOutcome, OutcomeState
+from loans.models.prediction import FeatureSnapshot, Prediction
+from loans.models.product import LoanProduct
+from loans.models.protected import ProtectedAttributes
+from loans.models.training_run import TrainingRun
+
+__all__ = [
+    "ApiKey",
+    "Applicant",
+    "AttributeDefinition",
+    "Decision",
+    "FeatureSnapshot",
+    "Heartbeat",
+    "ImportBatch",
+    "ImportRowError",
+    "LoanApplication",
+    "LoanOutcome",
+    "LoanProduct",
+    "ModelKind",
+    "ModelState",
+    "ModelVersion",
+    "OutcomeState",
+    "Prediction",
+    "ProtectedAttributes",
+    "RunState",
+    "ScoringJob",
+    "ScoringState",
+    "Status",
+    "TrainingRun",
+]

@@ -1,0 +1,60 @@
+"""Who applies. One row an application: what was said then, not what somebody's file says today."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from loans.models.crypto import EncryptedTextField, blind_index
+
+INDEXED = ("name", "email", "phone", "national_id", "bank_account", "address", "employer")
+
+
+class ApplicantQuerySet(models.QuerySet):
+    def matching(self, text: str) -> ApplicantQuerySet:
+        """Those whose name, email, phone or national id is this text, however it is spelt."""
+        condition = models.Q()
+        for kind in ("name", "email", "phone", "national_id"):
+            digest = blind_index(kind, text)
+            if digest is not None:
+                condition |= models.Q(**{f"{kind}_index": digest})
+        return self.filter(condition) if condition else self.none()
+
+
+class Applicant(models.Model):
+    """Personal data, encrypted field by field; `…_index` are blind indexes for equality search."""
+
+    name = EncryptedTextField(blank=True, null=True)  # noqa: DJ001 - NULL says "not given"; an empty ciphertext would not
+    email = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
+    phone = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
+    birth_date = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
+    national_id = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
+    bank_account = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
+    address = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
+    employer = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
+    name_index = models.BinaryField(max_length=16, null=True, editable=False)
+    email_index = models.BinaryField(max_length=16, null=True, editable=False)
+    phone_index = models.BinaryField(max_length=16, null=True, editable=False)
+    national_id_index = models.BinaryField(max_length=16, null=True, editable=False)
+    bank_account_index = models.BinaryField(max_length=16, null=True, editable=False)
+    address_index = models.BinaryField(max_length=16, null=True, editable=False)
+    employer_index = models.BinaryField(max_length=16, null=True, editable=False)
+
+    objects = ApplicantQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=[f"{kind}_index"], name=f"applicant_{kind}_ix", condition=models.Q(**{f"{kind}_index__isnull": False}))
+            for kind in INDEXED
+        ]
+
+    def __str__(self) -> str:
+        return f"Applicant {self.pk}"
+
+    def save(self, *args: object, **kwargs: object) -> None:
+        self.set_indexes()
+        super().save(*args, **kwargs)
+
+    def set_indexes(self) -> None:
+        """Bring the blind indexes in line with the values; bulk writers call this themselves."""
+        for kind in INDEXED:
+            setattr(self, f"{kind}_index", blind_index(kind, getattr(self, kind) or ""))

@@ -1,0 +1,91 @@
+"""Personal data at rest: authenticated encryption for what is read back, a keyed digest for what is only looked up.
+
+AES-256-GCM with a random 96-bit nonce (NIST SP 800-38D): safe for 2³² values a key, after which `PII_KEYS` must have rotated.
+A stored value is `<key id>.<base64 of nonce + ciphertext>`; the key id is the start of the key's own digest, so that an old
+value finds its key after a rotation. The column's name is authenticated with it: a value moved to another column does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import unicodedata
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+from django.db import models
+
+NONCE_BYTES = 12
+
+
+class UnreadablePersonalData(Exception):
+    """A stored value does not open: its key is not in PII_KEYS, or the value was altered."""
+
+
+@lru_cache(maxsize=8)
+def _ciphers(keys: tuple[bytes, ...]) -> dict[str, AESGCM]:
+    return {hashlib.sha256(b"key-id" + key).hexdigest()[:8]: AESGCM(key) for key in keys}
+
+
+def encrypt(value: str, *, context: str) -> str:
+    key_id, cipher = next(iter(_ciphers(tuple(settings.PII_KEYS)).items()))
+    nonce = os.urandom(NONCE_BYTES)
+    sealed = nonce + cipher.encrypt(nonce, value.encode(), context.encode())
+    return f"{key_id}.{base64.b64encode(sealed).decode()}"
+
+
+def decrypt(stored: str, *, context: str) -> str:
+    key_id, _, body = stored.partition(".")
+    cipher = _ciphers(tuple(settings.PII_KEYS)).get(key_id)
+    if cipher is None:
+        raise UnreadablePersonalData(f"No key in PII_KEYS has the id {key_id!r}, which {context} was written with.")
+    sealed = base64.b64decode(body)
+    try:
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context.encode()).decode()
+    except InvalidTag as error:
+        raise UnreadablePersonalData(f"{context}: the stored value does not match its key; it was altered or moved.") from error
+
+
+class EncryptedTextField(models.TextField):
+    """Text that the database only ever holds encrypted. It can't be filtered on; search by its blind index."""
+
+    @property
+    def _context(self) -> str:
+        return f"{self.model._meta.db_table}.{self.column}"
+
+    def get_prep_value(self, value: object) -> str | None:
+        value = super().get_prep_value(value)
+        return None if value in (None, "") else encrypt(value, context=self._context)
+
+    def from_db_value(self, value: str | None, expression: object, connection: object) -> str:
+        return "" if value is None else decrypt(value, context=self._context)
+
+    def get_lookup(self, lookup_name: str):  # noqa: ANN201 - Django's own signature
+        return super().get_lookup(lookup_name) if lookup_name == "isnull" else None
+
+
+_NOT_ALNUM = re.compile(r"[^a-z0-9]+")
+
+
+def normalise(kind: str, value: str) -> str:
+    """One spelling for what a person may write in several ways, so that equal things get equal digests."""
+    text = unicodedata.normalize("NFKD", value).casefold()
+    text = "".join(letter for letter in text if not unicodedata.combining(letter))
+    if kind == "email":
+        return text.strip()
+    if kind == "phone":
+        return "".join(letter for letter in text if letter.isdigit())[-10:]
+    return _NOT_ALNUM.sub(" ", text).strip() if kind in ("name", "address", "employer") else _NOT_ALNUM.sub("", text)
+
+
+def blind_index(kind: str, value: str) -> bytes | None:
+    """A 16-byte keyed digest of the normalised value (None for nothing): equality can be searched, the value can't be read."""
+    text = normalise(kind, value or "")
+    if not text:
+        return None
+    return hmac.digest(settings.BLIND_INDEX_KEY, f"{kind}\0{text}".encode(), "sha256")[:16]

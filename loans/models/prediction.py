@@ -1,0 +1,56 @@
+"""What a model said of an application, and the facts it said it of. Both append-only."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from loans.models.model_version import ModelKind
+
+
+class FeatureSnapshot(models.Model):
+    """The features exactly as they went into the models of one scoring job."""
+
+    scoring_job = models.OneToOneField("loans.ScoringJob", on_delete=models.PROTECT, primary_key=True, related_name="snapshot")
+    application = models.ForeignKey("loans.LoanApplication", on_delete=models.PROTECT, related_name="snapshots")
+    values = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"Features of application {self.application_id}"
+
+
+class PredictionQuerySet(models.QuerySet):
+    def latest_of(self, application: object, kind: str = ModelKind.DEFAULT_RISK) -> Prediction | None:
+        """The score that counts: the newest that is not a shadow's."""
+        return self.filter(application=application, kind=kind, shadow=False).order_by("-pk").select_related("model_version").first()
+
+
+class Prediction(models.Model):
+    application = models.ForeignKey("loans.LoanApplication", on_delete=models.PROTECT, related_name="predictions")
+    scoring_job = models.ForeignKey("loans.ScoringJob", on_delete=models.PROTECT, related_name="predictions")
+    model_version = models.ForeignKey("loans.ModelVersion", on_delete=models.PROTECT, related_name="predictions")
+    kind = models.CharField(max_length=20, choices=ModelKind, default=ModelKind.DEFAULT_RISK)
+    probability = models.FloatField()
+    log_odds = models.FloatField()
+    baseline = models.FloatField(help_text="Log-odds of the applicants that the contributions compare with.")
+    grade = models.CharField(max_length=2)
+    points = models.SmallIntegerField()
+    contributions = models.JSONField(help_text="Log-odds added by each feature against the baseline; they add up to the score.")
+    reasons = models.JSONField(help_text="The main reasons against and for, by family, in the order of their weight.")
+    shadow = models.BooleanField(default=False, help_text="A shadow's score is watched and never reaches a decision.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = PredictionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["scoring_job", "model_version"], name="prediction_one_per_job_and_model"),
+            models.CheckConstraint(condition=Q(probability__gte=0, probability__lte=1), name="prediction_probability_range"),
+            models.CheckConstraint(condition=Q(log_odds__gte=-100, log_odds__lte=100), name="prediction_log_odds_finite"),
+        ]
+        indexes = [models.Index(fields=["application", "kind", "-id"], name="prediction_latest_ix")]
+
+    def __str__(self) -> str:
+        return f"{self.probability:.1%} ({self.model_version_id})"

@@ -1,0 +1,1 @@
+"""Celery entry points: each takes ids and keywords and makes one call."""

@@ -1,0 +1,1 @@
+"""Default risk: how likely an application is to default within the outcome window, and why."""
