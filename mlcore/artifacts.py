@@ -88,7 +88,14 @@ class Manifest:
 
 
 def save(
-    state: Mapping[str, Any], directory: Path, *, kind: str, name: str, key: bytes, meta: Mapping[str, Any] | None = None, code_commit: str | None = None
+    state: Mapping[str, Any],
+    directory: Path,
+    *,
+    kind: str,
+    name: str,
+    key: bytes,
+    meta: Mapping[str, Any] | None = None,
+    code_commit: str | None = None,
 ) -> Manifest:
     """Store `state` as `directory/name.model` and return its manifest.
 
@@ -118,7 +125,9 @@ def save(
         code_commit=code_commit or os.environ.get("GIT_COMMIT") or None,
         meta=meta_json,
     )
-    text = json.dumps({name_: value for name_, value in vars(manifest).items() if name_ != "path"}, sort_keys=True, separators=(",", ":")).encode()
+    text = json.dumps(
+        {name_: value for name_, value in vars(manifest).items() if name_ != "path"}, sort_keys=True, separators=(",", ":")
+    ).encode()
     if len(text) > MANIFEST_LIMIT:
         raise ArtifactUnstorable(f"The manifest of {name} would be {len(text):,} bytes; keep large things in the state.")
     head = b"%s%d %s %s %d\n" % (MAGIC, FORMAT, key_id(key).encode(), _sign(key, FORMAT, text).encode(), len(text))
@@ -138,7 +147,9 @@ def load(path: Path, *, key: bytes, old_keys: Sequence[bytes] = ()) -> tuple[dic
         content = raw[offset : offset + part["bytes"]]
         offset += part["bytes"]
         if not hmac.compare_digest(hashlib.sha256(content).hexdigest(), part["sha256"]):
-            raise ArtifactTampered(f"{path.name}: the part {part['name']} is damaged or was changed (its sha256 differs from the signed one).")
+            raise ArtifactTampered(
+                f"{path.name}: the part {part['name']} is damaged or was changed (its sha256 differs from the signed one)."
+            )
         contents[part["name"]] = content
     return _from_parts(contents), manifest
 

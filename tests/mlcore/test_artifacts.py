@@ -183,7 +183,12 @@ def test_short_keys_and_odd_names_are_refused(tmp_path):
     state=st.dictionaries(
         st.text(max_size=8).filter(lambda name: not name.startswith("$")),
         st.recursive(
-            st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=10).filter(lambda t: t.isprintable()) | st.binary(max_size=5),
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**60), 2**60)
+            | st.floats()
+            | st.text(max_size=10).filter(lambda t: t.isprintable())
+            | st.binary(max_size=5),
             lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner),
             max_leaves=8,
         ),
