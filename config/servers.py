@@ -177,7 +177,9 @@ class Postgres(Server):
     stop_signal = signal.SIGINT  # fast shutdown: open sessions are ended, the data is flushed
     major = 18
 
-    def __init__(self, directory: str | Path, *, database: str = "loandesk", durable: bool = True, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: str | Path, *, database: str = "loandesk", durable: bool = True, settings: dict[str, str] | None = None
+    ) -> None:
         super().__init__(directory)
         self.database = database
         self.settings = {
@@ -254,7 +256,10 @@ class Postgres(Server):
                 os.chown(folder, user.uid, user.gid)
             elif details.st_uid != expected or not stat.S_ISDIR(details.st_mode):
                 # under /tmp anybody could have made it first and would then own our socket
-                raise ServerError(f"{folder} belongs to user id {details.st_uid}, PostgreSQL runs as {expected} here: remove it, or set DATABASE_URL.")
+                raise ServerError(
+                    f"{folder} belongs to user id {details.st_uid}, and PostgreSQL runs as {expected} here: remove that folder, "
+                    "run as its owner, or set DATABASE_URL."
+                )
             folder.chmod(0o700)
 
     def _initialise(self, user: SystemUser | None) -> None:
@@ -278,7 +283,8 @@ class Postgres(Server):
         try:
             self.directory.rmdir()
         except OSError as error:
-            raise ServerError(f"{self.directory} holds files but no PostgreSQL database: move them away, or run `make clean-data`.") from error
+            text = f"{self.directory} holds files but no PostgreSQL database: move them away, or run `make clean-data`."
+            raise ServerError(text) from error
         fresh.rename(self.directory)
 
     def _launch(self) -> subprocess.Popen:
@@ -367,9 +373,10 @@ class Valkey(Server):
             self._write_config(_pick_port(self.directory))
         binary = _valkey_binary()
         with self.log.open("ab") as log:
-            # the folder stands on the command line, relative paths in the file hold for it, and the title is left as it is: see _is_ours
+            # the folder stands on the command line, and the process title is left as it is: see _is_ours
             return subprocess.Popen(
-                [str(binary), str(self._config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.directory,
+                [str(binary), str(self._config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, cwd=self.directory,
             )  # fmt: skip
 
     def _write_config(self, port: int) -> None:

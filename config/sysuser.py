@@ -29,7 +29,8 @@ def server_user(binary: Path, data: Path) -> SystemUser | None:
     user = _find() or _create()
     opened = [folder for path in (binary, data) for folder in _open_parents(path)]
     if opened:
-        _say(f"opened {', '.join(map(str, opened))} for traversal (chmod o+x), so that the system user {USER} reaches PostgreSQL and its data.")
+        folders = ", ".join(map(str, opened))
+        _say(f"opened {folders} for traversal (chmod o+x), so that the system user {USER} reaches PostgreSQL and its data.")
     if not _can_run(binary, user):
         for path in [binary.parent.parent, *binary.parent.parent.rglob("*")]:  # an umask of 077 when pip installed
             if not path.is_symlink():

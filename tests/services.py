@@ -54,7 +54,7 @@ def _folder(name: str, directory: Path | None) -> Path:
 
 
 def start_postgres(directory: Path | None = None, *, durable: bool = False) -> TemporaryPostgres:
-    """An empty PostgreSQL, about a second. `durable=False` skips fsync: it still survives kills of its processes, which is what tests do."""
+    """An empty PostgreSQL, about a second. `durable=False` skips fsync: it still survives kills of its processes."""
     parent = _folder("postgres", directory)
     parent.parent.chmod(0o711)  # mkdtemp's 0700 would keep PostgreSQL's user out
     server = TemporaryPostgres(parent, durable=durable)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from config import embedded, servers, sysuser
 from config.embedded import KEYS, PROJECT, Desk
@@ -27,10 +31,7 @@ BARE = {name: value for name, value in os.environ.items() if name not in (*embed
 
 
 @pytest.fixture
-def home(tmp_path_factory):
-    import shutil
-    import tempfile
-
+def home():
     folder = Path(tempfile.mkdtemp(prefix="loandesk-home-"))
     folder.chmod(0o711)
     yield folder
@@ -151,7 +152,7 @@ def test_servers_are_closed_to_other_users(home):
     desk.acquire([desk.postgres, desk.valkey])
     assert stat.S_IMODE(desk.postgres.socket_folder.stat().st_mode) == 0o700
     with pytest.raises(redis.AuthenticationError):
-        redis.Redis(port=desk.valkey.port).ping()
+        redis.Redis(port=desk.valkey.port, retry=Retry(NoBackoff(), 0)).ping()
     with psycopg.connect(desk.postgres.url) as connection:
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
     desk.release()

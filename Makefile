@@ -1,0 +1,58 @@
+# Works with GNU make 3.81 (macOS) and later. Needs Python 3.11, 3.12 or 3.13, and nothing else.
+SHELL := /bin/sh
+VENV ?= .venv
+PY = $(VENV)/bin/python
+STAMP = $(VENV)/.installed
+REQUIREMENTS = requirements.txt requirements-dev.txt
+# Tests run in one process per core; PYTEST_ARGS="tests/mlcore -x" picks some
+PYTEST_ARGS ?= -n auto --dist loadgroup
+export PYTHONUNBUFFERED = 1
+export DJANGO_SETTINGS_MODULE = config.settings
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint pins bench faults clean clean-data
+
+help: ## What there is
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z%][a-z%-]*\):[^#]*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+	@echo "PYTHON=python3.12 picks the Python; DATABASE_URL and REDIS_URL pick servers of yours."
+
+setup: $(STAMP) ## The virtual environment with the pinned packages
+
+$(STAMP): $(REQUIREMENTS) bin/setup.py bin/find-python
+	@python=$$(sh bin/find-python) && "$$python" bin/setup.py $(VENV) $(REQUIREMENTS)
+	@touch $(STAMP)
+
+# DATA, MAPPING and PORT reach the launcher as environment variables, so that a path may hold spaces
+run: $(STAMP) ## The whole desk: DATA=file MAPPING=name fill it with a real file, PORT=8000 moves it
+	@exec $(PY) -m config.launch
+
+test: lint ## Lint, import contracts and tests
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## Ruff and the import contracts
+	@$(PY) -m ruff check .
+	@$(PY) -c "from importlinter.cli import lint_imports_command as run; run()"
+
+faults: $(STAMP) ## Minutes of killing workers, brokers and databases
+	@$(PY) -m pytest -m faults
+
+bench: $(STAMP) ## Every suite in benchmarks/
+	@for suite in benchmarks/[a-z]*.py; do test -f "$$suite" || continue; name=$$(basename "$$suite" .py); \
+		echo "== $$name"; $(PY) -m "benchmarks.$$name" || exit 1; done
+
+bench-%: $(STAMP) ## One suite: bench-scoring runs benchmarks/scoring.py
+	@$(PY) -m benchmarks.$*
+
+COMPILE = $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+
+pins: $(STAMP) ## requirements*.txt anew from requirements*.in; UPGRADE=--upgrade takes newer versions
+	@UV_CUSTOM_COMPILE_COMMAND="make pins" $(COMPILE) $(UPGRADE) requirements.in -o requirements.txt
+	@UV_CUSTOM_COMPILE_COMMAND="make pins" $(COMPILE) $(UPGRADE) requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove the virtual environment and caches; data stays
+	rm -rf $(VENV) build .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-data: $(STAMP) ## Delete the embedded database, queue and models, to start anew
+	@$(PY) -m config.embedded clear
