@@ -162,6 +162,7 @@ TRAINING_LEASE_SECONDS = env.int("TRAINING_LEASE_SECONDS", default=120)
 OUTCOME_WINDOW_MONTHS = env.int("OUTCOME_WINDOW_MONTHS", default=0)
 CURRENCY = env.str("CURRENCY", default="USD")
 COUNTRY = env.str("COUNTRY", default="US")
+RULE_PACK = env.str("RULE_PACK", default="us_regulation_b")
 
 # --- Who may do what ----------------------------------------------------------------------------------------------------
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]

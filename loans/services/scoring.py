@@ -1,0 +1,244 @@
+"""The hand-off from a pending job to a stored score: claim, score, store. Whatever dies in between, a job gets exactly one result.
+
+A claim takes a lease and counts an attempt; a result is stored only while that attempt still holds the job. All times are the
+database's, so a worker with a wrong clock neither steals nor keeps a job. First attempts go in large batches; what did not
+come back is tried in small ones and then alone, so that one application that kills its worker takes no other down with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from loans.models import FeatureSnapshot, LoanApplication, ModelKind, Prediction, ScoringJob, ScoringState, Status
+from loans.queries.frames import ScoringFrame, as_snapshot, scoring_frame
+from loans.services import reasons, registry
+
+if TYPE_CHECKING:
+    from mlcore.risk.base import Scores
+
+logger = logging.getLogger(__name__)
+
+SECOND_TRY_BATCH = 25
+ADDITIVITY = 1e-6
+
+
+class InvalidScore(Exception):
+    """A model's answer that must not be stored: not finite, out of range, or with contributions that don't add up to it."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    job_id: int
+    application_id: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How many jobs one call claimed, and of those stored, released for another try, and found already taken over."""
+
+    claimed: int = 0
+    stored: int = 0
+    released: int = 0
+
+    def __add__(self, other: Scored) -> Scored:
+        return Scored(self.claimed + other.claimed, self.stored + other.stored, self.released + other.released)
+
+
+def worker_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+_CLAIM = """
+    UPDATE loans_scoringjob SET state = 'running', attempts = attempts + 1, claimed_by = %(worker)s,
+           lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    WHERE id IN (
+        SELECT id FROM loans_scoringjob
+        WHERE ((state = 'pending' AND due_at <= clock_timestamp()) OR (state = 'running' AND lease_until < clock_timestamp()))
+          AND attempts BETWEEN %(least)s AND %(most)s AND (%(job)s::bigint IS NULL OR id = %(job)s)
+        ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+    RETURNING id, application_id, attempts
+"""
+
+
+def _claim(*, least: int, most: int, limit: int, job: int | None = None) -> list[Claim]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _CLAIM,
+            {"worker": worker_name(), "lease": settings.SCORING_LEASE_SECONDS, "least": least, "most": most, "limit": limit, "job": job},
+        )
+        return [Claim(*row) for row in cursor.fetchall()]
+
+
+def score_pending(*, limit: int | None = None) -> Scored:
+    """Score one round of what is due: a full batch of first attempts, a small one of second attempts, and one job beyond."""
+    try:
+        serving = registry.champion()
+    except registry.NoChampion:
+        return Scored()
+    full = limit or settings.SCORING_BATCH_SIZE
+    last = settings.SCORING_MAX_ATTEMPTS - 1
+    total = Scored()
+    for least, most, size in ((0, 0, full), (1, 1, SECOND_TRY_BATCH), (2, last, 1)):
+        claims = _claim(least=least, most=most, limit=size)
+        if claims:
+            total += _score_claims(claims, serving)
+    give_up_on_exhausted()
+    return total
+
+
+def score_now(job_id: int) -> bool:
+    """Score this one job in the caller's process; False where somebody else has it, no model serves, or it failed (it stays due)."""
+    try:
+        serving = registry.champion()
+    except registry.NoChampion:
+        return False
+    claims = _claim(least=0, most=settings.SCORING_MAX_ATTEMPTS - 1, limit=1, job=job_id)
+    return bool(claims) and _score_claims(claims, serving).stored == 1
+
+
+def _score_claims(claims: list[Claim], serving: registry.Serving) -> Scored:
+    try:
+        stored = _score_and_store(claims, serving)
+    except Exception as error:
+        # Any failure at all: the jobs go back, and after five attempts to a person. The text may hold a value of somebody's.
+        logger.warning("Scoring %d jobs failed: %s", len(claims), type(error).__name__)
+        _release(claims, error=type(error).__name__)
+        return Scored(claimed=len(claims), released=len(claims))
+    return Scored(claimed=len(claims), stored=stored)
+
+
+def _score_and_store(claims: list[Claim], serving: registry.Serving) -> int:
+    features = scoring_frame([claim.application_id for claim in claims], serving.model.schema)
+    scores = serving.model.score(features.frame, features.submitted_at)
+    check(scores)
+    return _store(claims, serving, features, scores)
+
+
+def check(scores: Scores) -> None:
+    """Raises InvalidScore unless every probability is one, and every score is its baseline plus its contributions to 1e-6."""
+    import numpy as np
+
+    if not (np.isfinite(scores.probability).all() and np.isfinite(scores.log_odds).all() and np.isfinite(scores.contributions).all()):
+        raise InvalidScore("The model answered with a number that is not finite.")
+    if ((scores.probability < 0) | (scores.probability > 1)).any():
+        raise InvalidScore("The model answered with a probability outside 0 to 1.")
+    gap = np.abs(scores.baseline + scores.contributions.sum(axis=1) - scores.log_odds).max(initial=0.0)
+    if not gap <= ADDITIVITY:
+        raise InvalidScore(f"Contributions miss the score by {gap:.2g}; at most {ADDITIVITY:g} is allowed.")
+
+
+def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFrame, scores: Scores) -> int:
+    """Write predictions and snapshots for the jobs that this attempt still holds; returns how many."""
+    by_application = {claim.application_id: claim for claim in claims}
+    model = serving.model
+    grades, points = model.grade(scores.probability), model.points(scores.log_odds)
+    all_reasons = reasons.for_scores(model, scores, features.frame)
+    snapshots = as_snapshot(features.frame)
+    with transaction.atomic():
+        held = _held(claims)
+        predictions, rests, updates = [], [], []
+        for row, application_id in enumerate(features.application_ids):
+            claim = by_application[application_id]
+            if claim.job_id not in held:
+                continue  # Somebody else took the job over while we were scoring: theirs counts.
+            probability = float(scores.probability[row])
+            predictions.append(
+                Prediction(
+                    application_id=application_id,
+                    scoring_job_id=claim.job_id,
+                    model_version=serving.version,
+                    kind=ModelKind.DEFAULT_RISK,
+                    probability=probability,
+                    log_odds=float(scores.log_odds[row]),
+                    baseline=float(scores.baseline),
+                    grade=str(grades[row]),
+                    points=int(points[row]),
+                    contributions=dict(zip(scores.features, scores.contributions[row].tolist(), strict=True)),
+                    reasons=all_reasons[row],
+                )
+            )
+            rests.append(FeatureSnapshot(scoring_job_id=claim.job_id, application_id=application_id, values=snapshots[row]))
+            updates.append((application_id, probability, str(grades[row])))
+        Prediction.objects.bulk_create(predictions)
+        FeatureSnapshot.objects.bulk_create(rests)
+        _show_on_applications(updates)
+        ScoringJob.objects.filter(pk__in=[prediction.scoring_job_id for prediction in predictions]).update(
+            state=ScoringState.DONE, finished_at=Now(), lease_until=None, error=""
+        )
+    return len(predictions)
+
+
+def _held(claims: list[Claim]) -> set[int]:
+    """The jobs whose claim is still this one, locked until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT job.id FROM loans_scoringjob job JOIN unnest(%s::bigint[], %s::int[]) AS claim(id, attempt)"
+            " ON job.id = claim.id AND job.attempts = claim.attempt WHERE job.state = 'running' ORDER BY job.id FOR UPDATE OF job",
+            [[claim.job_id for claim in claims], [claim.attempt for claim in claims]],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _show_on_applications(updates: list[tuple[int, float, str]]) -> None:
+    if not updates:
+        return
+    ids, probabilities, grades = (list(column) for column in zip(*updates, strict=True))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE loans_loanapplication app SET default_probability = score.probability, grade = score.grade,"
+            " status = CASE WHEN app.status IN ('received', 'needs_review') THEN 'open' ELSE app.status END"
+            " FROM unnest(%s::bigint[], %s::float8[], %s::text[]) AS score(id, probability, grade) WHERE app.id = score.id",
+            [ids, probabilities, grades],
+        )
+
+
+def _release(claims: list[Claim], *, error: str) -> None:
+    """Give the jobs back. A batch is tried again at once in smaller ones; a job that failed alone waits longer each time."""
+    alone = len(claims) == 1
+    with transaction.atomic():
+        for job in ScoringJob.objects.select_for_update().filter(pk__in=_held(claims)):
+            wait = 2.0 ** min(job.attempts, 8) if alone else 0.0
+            job.state, job.lease_until, job.error = ScoringState.PENDING, None, error
+            job.save(update_fields=["state", "lease_until", "error"])
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE loans_scoringjob SET due_at = clock_timestamp() + make_interval(secs => %s) WHERE id = %s", [wait, job.pk]
+                )
+
+
+def give_up_on_exhausted() -> int:
+    """Hand to a person what had all its attempts: the job failed, the application needs review. Returns how many."""
+    with transaction.atomic():
+        jobs = list(
+            ScoringJob.objects.due().filter(attempts__gte=settings.SCORING_MAX_ATTEMPTS).select_for_update(skip_locked=True).order_by("pk")[:1000]
+        )
+        if not jobs:
+            return 0
+        ScoringJob.objects.filter(pk__in=[job.pk for job in jobs]).update(
+            state=ScoringState.FAILED, finished_at=Now(), lease_until=None, error=F("error")
+        )
+        LoanApplication.objects.filter(pk__in=[job.application_id for job in jobs], status=Status.RECEIVED).update(status=Status.NEEDS_REVIEW)
+    logger.error("Gave %d applications to a person after %d attempts to score them.", len(jobs), settings.SCORING_MAX_ATTEMPTS)
+    return len(jobs)
+
+
+def request_score(application: LoanApplication) -> ScoringJob:
+    """Ask for a (new) score; the job that is already waiting is returned where there is one. Call inside a transaction."""
+    from loans.services.wakeups import wake_scoring
+
+    job, made = ScoringJob.objects.get_or_create(
+        application=application, state__in=(ScoringState.PENDING, ScoringState.RUNNING), defaults={"state": ScoringState.PENDING}
+    )
+    if made:
+        transaction.on_commit(wake_scoring)
+    return job
