@@ -1,0 +1,130 @@
+"""Regularised logistic regression on splines: each number a piecewise linear curve between its quantiles, each common category a level.
+
+Ramps between knots (a linear B-spline in cumulative form) make a known direction of risk a sign constraint. The ridge draws a
+feature's ramps towards one slope, since their sum is a column as well. L1 and L2 are chosen by validation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlcore.risk.binning import quantile_cuts
+from mlcore.risk.encoded import EncodedRung
+from mlcore.risk.features import Feature
+from mlcore.risk.penalised import fit_logistic
+from mlcore.risk.tuning import FEW_ROWS, levelled_log_loss, validation_folds
+
+PENALTIES: tuple[tuple[float, float], ...] = ((0.0, 100.0), (0.0, 30.0), (0.0, 10.0), (0.0, 3.0), (0.0, 1.0), (3.0, 3.0), (10.0, 1.0))
+"""(L1, L2) in units of rows, from strong to weak."""
+MOST_COLUMNS = 260
+"""Ramps in all: the knots of a wide frame are thinned to it, so that a fit stays within seconds."""
+
+
+class Ramps:
+    """The spline basis of one matrix: `knots[j]` ascending for each feature; each feature has a column for missing besides."""
+
+    def __init__(self, knots: list[np.ndarray]) -> None:
+        self.knots = [np.asarray(knot, dtype=float) for knot in knots]
+        self.widths = [self._width(knot) for knot in self.knots]
+        self.owner = np.repeat(np.arange(len(knots)), self.widths)
+
+    @staticmethod
+    def _width(knot: np.ndarray) -> int:
+        ramps = max(len(knot) - 1, 0)
+        return ramps + (1 if ramps > 1 else 0) + 1
+
+    @classmethod
+    def fit(cls, matrix: np.ndarray) -> Ramps:
+        most = int(np.clip(MOST_COLUMNS // matrix.shape[1], 3, 9))
+        return cls([cls._knots(matrix[:, j], most) for j in range(matrix.shape[1])])
+
+    @staticmethod
+    def _knots(values: np.ndarray, most: int) -> np.ndarray:
+        present = values[np.isfinite(values)]
+        distinct = np.unique(present)
+        if len(distinct) <= most:
+            return distinct
+        # The ends at the 1st and 99th percentile: beyond them the curve is flat, so an absurd value can't run away with the score.
+        inner = quantile_cuts(present, most - 1)
+        low, high = np.quantile(present, (0.01, 0.99))
+        return np.unique(np.concatenate([[low], inner[(inner > low) & (inner < high)], [high]]))
+
+    def transform(self, matrix: np.ndarray) -> np.ndarray:
+        """(n, columns) float64 in [0, 1]."""
+        result = np.zeros((len(matrix), len(self.owner)))
+        at = 0
+        for j, knot in enumerate(self.knots):
+            missing = ~np.isfinite(matrix[:, j])
+            values = np.where(missing, 0.0, matrix[:, j])
+            ramps = len(knot) - 1
+            for k in range(ramps):
+                column = np.clip((values - knot[k]) / (knot[k + 1] - knot[k]), 0.0, 1.0)
+                column[missing] = 0.0
+                result[:, at + k] = column
+            if ramps > 1:
+                result[:, at + ramps] = result[:, at : at + ramps].mean(axis=1)
+            result[:, at + self.widths[j] - 1] = missing
+            at += self.widths[j]
+        return result
+
+    def signs(self, features: tuple[Feature, ...]) -> np.ndarray:
+        """(columns,) of -1, 0, 1: ramps keep their feature's direction, the indicator of missing is free."""
+        result = np.array([features[j].direction for j in self.owner])
+        result[np.cumsum(self.widths) - 1] = 0
+        return result
+
+
+class Logistic(EncodedRung):
+    """The spline logistic regression. `settings`: the L1 and L2 that validation chose."""
+
+    name = "logistic"
+
+    def _fit(self, matrix: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray) -> None:
+        self.ramps_ = Ramps.fit(matrix)
+        basis = self.ramps_.transform(matrix)
+        sign = self.ramps_.signs(self.encoder.features)
+        l1, l2 = self._choose(basis, labels, submitted_at, weight, sign)
+        self.settings = {"l1": l1, "l2": l2, "columns": basis.shape[1]}
+        self.intercept_, self.coefficients_ = fit_logistic(basis, labels, weight, l1=l1, l2=l2, sign=sign)
+        terms = self._sums(basis)
+        self.means_ = np.average(terms, axis=0, weights=weight)
+
+    def _choose(
+        self, basis: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray, sign: np.ndarray
+    ) -> tuple[float, float]:
+        folds = validation_folds(labels, submitted_at, folds=5 if len(labels) < FEW_ROWS else 2, seed=self.seed)
+        losses = np.zeros(len(PENALTIES))
+        for train, valid in folds:
+            start = None
+            fitted, held = basis[train], basis[valid]
+            for k, (l1, l2) in enumerate(PENALTIES):
+                start = fit_logistic(fitted, labels[train], weight[train], l1=l1, l2=l2, sign=sign, start=start, steps=6, tolerance=1e-4)
+                losses[k] += levelled_log_loss(labels[valid], held @ start[1] + start[0]) * len(valid)
+        return PENALTIES[int(np.argmin(losses))]
+
+    def _sums(self, basis: np.ndarray) -> np.ndarray:
+        """(n, features): each feature's share of the log-odds, not yet centred."""
+        return np.add.reduceat(basis * self.coefficients_, np.cumsum([0, *self.ramps_.widths[:-1]]), axis=1)
+
+    def _log_odds(self, matrix: np.ndarray) -> np.ndarray:
+        return self.ramps_.transform(matrix) @ self.coefficients_ + self.intercept_
+
+    def _parts(self, matrix: np.ndarray) -> tuple[np.ndarray, float]:
+        parts = self._sums(self.ramps_.transform(matrix)) - self.means_
+        return parts, float(self.intercept_ + self.means_.sum())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "knots": list(self.ramps_.knots),
+            "intercept": float(self.intercept_),
+            "coefficients": self.coefficients_,
+            "means": self.means_,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.ramps_ = Ramps(state["knots"])
+        self.intercept_ = float(state["intercept"])
+        self.coefficients_, self.means_ = np.asarray(state["coefficients"]), np.asarray(state["means"])
