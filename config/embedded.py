@@ -24,8 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from config import servers
-from config.servers import Postgres, Server, ServerError, Valkey
-from config.sysuser import SystemUserError
+from config.servers import Postgres, Server, ServerError, SystemUserError, Valkey
 
 PROJECT = Path(__file__).resolve().parent.parent
 URLS = ("DATABASE_URL", "REDIS_URL")

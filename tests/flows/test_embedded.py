@@ -21,9 +21,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from config import embedded, servers, sysuser
+from config import embedded, servers
 from config.embedded import KEYS, PROJECT, Desk
-from config.servers import Postgres, ServerError, Valkey
+from config.servers import Postgres, ServerError, Valkey, sysuser
 from tests.services import start_postgres, start_valkey, wait_until
 
 # What a person types into `python -c`: a process of its own that has none of our variables
