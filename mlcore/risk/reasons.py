@@ -1,0 +1,204 @@
+"""Which stories told for and against an applicant, by how much each moved the score from the model's stated baseline.
+
+Columns that tell one story form a family, and a family is one reason. At most four adverse reasons are given, the practice that the
+official interpretation of Regulation B (12 CFR 1002.9(b)(2), comment 5) describes, together with the two baselines to measure against: the
+average of all applicants, or of those at or just above the score that is still approved. The texts of reasons are the lender's affair, not
+this module's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mlcore.metrics import expit, midranks
+from mlcore.risk.base import Scores
+from mlcore.schema import Column, Schema
+
+MOST_REASONS = 4
+LEAST_EFFECT = 0.01  # log-odds: below it a family moved the probability by less than a quarter of a percentage point
+CORRELATED = 0.8
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One family's effect on one application.
+
+    effect: log-odds against the baseline, positive where it speaks for default. probability_change: by how much the default probability
+    would be different if this family stood at the baseline. column: the family's column with the strongest effect, whose `value` it had.
+    """
+
+    family: str
+    column: str
+    title: str
+    effect: float
+    probability_change: float
+    value: Any = None
+    missing: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class Families:
+    """The families of a model's columns, in the order of their first column."""
+
+    def __init__(self, of: Mapping[str, str], titles: Mapping[str, str] | None = None) -> None:
+        self.of = dict(of)
+        self.columns = tuple(self.of)
+        self.names = tuple(dict.fromkeys(self.of.values()))
+        self.titles = {name: (titles or {}).get(name, name.replace("_", " ").capitalize()) for name in self.columns}
+        number = {name: position for position, name in enumerate(self.names)}
+        self.index = np.array([number[family] for family in self.of.values()], dtype=np.int64)
+        # Columns sorted by family, so that a family's sum is one reduceat.
+        self._order = np.argsort(self.index, kind="stable")
+        self._starts = np.searchsorted(self.index[self._order], np.arange(len(self.names)))
+
+    @classmethod
+    def of_schema(cls, schema: Schema, merged: Mapping[str, str] | None = None) -> Families:
+        """The families that a schema declares. merged: family → family that it was joined to (see `correlated`)."""
+        forbidden = [column.name for column in schema if column.protected]
+        if forbidden:
+            raise ValueError(f"Protected characteristics give no reasons: {', '.join(forbidden)}.")
+        joined = merged or {}
+        return cls(
+            {column.name: joined.get(column.family_key, column.family_key) for column in schema},
+            {column.name: column.title for column in schema},
+        )
+
+    def sums(self, contributions: np.ndarray) -> np.ndarray:
+        """(n, families) of (n, columns)."""
+        if len(self.names) == len(self.columns):
+            return contributions
+        return np.add.reduceat(contributions[:, self._order], self._starts, axis=1)
+
+    def members(self, family: int) -> np.ndarray:
+        return np.flatnonzero(self.index == family)
+
+    def to_state(self) -> dict[str, Any]:
+        return {"columns": list(self.columns), "families": list(self.of.values()), "titles": [self.titles[name] for name in self.columns]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Families:
+        return cls(dict(zip(state["columns"], state["families"], strict=True)), dict(zip(state["columns"], state["titles"], strict=True)))
+
+
+def strongest(
+    scores: Scores, families: Families, *, side: Literal["adverse", "favourable"] = "adverse", limit: int = MOST_REASONS
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `limit` families that raised (adverse) or lowered (favourable) each score most, vectorised.
+
+    Returns (n, limit) positions in `families.names`, -1 where there are no more, and (n, limit) effects in log-odds, 0 there. The strongest
+    is given however small; the others only from `LEAST_EFFECT` on.
+    """
+    sums = families.sums(scores.contributions)
+    signed = sums if side == "adverse" else -sums
+    limit_here = min(limit, signed.shape[1])
+    chosen = np.full((len(signed), limit), -1, dtype=np.int64)
+    effect = np.zeros((len(signed), limit))
+    if not limit_here or not len(signed):
+        return chosen, effect
+    best = (
+        np.argpartition(-signed, limit_here - 1, axis=1)[:, :limit_here]
+        if limit_here < signed.shape[1]
+        else np.tile(np.arange(limit_here), (len(signed), 1))
+    )
+    values = np.take_along_axis(signed, best, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    best, values = np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
+    counts = values >= LEAST_EFFECT
+    counts[:, 0] = values[:, 0] > 0
+    chosen[:, :limit_here] = np.where(counts, best, -1)
+    effect[:, :limit_here] = np.where(counts, values if side == "adverse" else -values, 0.0)
+    return chosen, effect
+
+
+def reasons(
+    scores: Scores,
+    families: Families,
+    *,
+    frame: pd.DataFrame | None = None,
+    side: Literal["adverse", "favourable"] = "adverse",
+    limit: int = MOST_REASONS,
+) -> list[list[Reason]]:
+    """For each application its reasons, the strongest first. frame: the (n, columns) that were scored, for the values behind the reasons."""
+    chosen, effects = strongest(scores, families, side=side, limit=limit)
+    changes = scores.probability[:, None] - expit(scores.log_odds[:, None] - effects)
+    sign = 1.0 if side == "adverse" else -1.0
+    members = [families.members(number) for number in range(len(families.names))]
+    given: list[list[Reason]] = []
+    for row in range(len(chosen)):
+        mine = []
+        for family, effect, change in zip(chosen[row], effects[row], changes[row], strict=True):
+            if family < 0:
+                break
+            inside = members[family]
+            lead = families.columns[inside[np.argmax(sign * scores.contributions[row, inside])]]
+            value = frame[lead].iloc[row] if frame is not None and lead in frame else None
+            missing = frame is not None and (value is None or bool(pd.isna(value)))
+            mine.append(
+                Reason(
+                    families.names[family],
+                    lead,
+                    families.titles[lead],
+                    float(effect),
+                    float(change),
+                    None if missing else _plain(value),
+                    missing,
+                )
+            )
+        given.append(mine)
+    return given
+
+
+def correlated(frame: pd.DataFrame, schema: Schema, *, threshold: float = CORRELATED, most_rows: int = 5000) -> dict[str, str]:
+    """Families to join because numbers of theirs move together: {family: the family that it joins}, by |Spearman| ≥ `threshold`.
+
+    Rows beyond `most_rows` are thinned evenly; pairs are compared on rows where both are known, from 50 on.
+    """
+    rows = np.unique(np.linspace(0, max(len(frame) - 1, 0), min(most_rows, len(frame))).astype(int))
+    numbers = [column for column in schema if column.kind in ("number", "boolean") and column.name in frame]
+    values = [pd.to_numeric(frame[column.name].iloc[rows]).to_numpy(dtype=float) for column in numbers]
+    leader: dict[str, str] = {}
+
+    def root(family: str) -> str:
+        while family in leader:
+            family = leader[family]
+        return family
+
+    ranks = [_ranks(each) for each in values]
+    for i, j in _pairs(numbers):
+        both = np.isfinite(ranks[i]) & np.isfinite(ranks[j])
+        if both.sum() < 50:
+            continue
+        one, other = ranks[i][both], ranks[j][both]
+        spread = one.std() * other.std()
+        if spread > 0 and abs(np.mean((one - one.mean()) * (other - other.mean())) / spread) >= threshold:
+            first, second = root(numbers[i].family_key), root(numbers[j].family_key)
+            if first != second:
+                leader[second] = first
+    return {family: root(family) for family in leader}
+
+
+def _pairs(columns: list[Column]) -> Iterable[tuple[int, int]]:
+    for i, first in enumerate(columns):
+        for j in range(i + 1, len(columns)):
+            if first.family_key != columns[j].family_key:
+                yield i, j
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    made = np.full(len(values), np.nan)
+    known = np.isfinite(values)
+    made[known] = midranks(values[known])
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value.isoformat() if hasattr(value, "isoformat") else value
