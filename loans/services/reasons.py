@@ -12,34 +12,30 @@ if TYPE_CHECKING:
 
     from mlcore.risk.base import Scores
     from mlcore.risk.model import RiskModel
+    from mlcore.risk.reasons import Reason
+
+MOST_FAVOURABLE = 3
 
 
 def for_scores(model: RiskModel, scores: Scores, frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
     """Per application its main reasons: at most four against (adverse), then up to three for it.
 
-    Each is {"direction": "against"|"for", "family", "code", "text", "contribution" (log-odds), "features": {name: value or null}}.
+    Each is {"direction": "against"|"for", "code", "text", "family", "column" (its strongest), "title", "effect" (log-odds),
+    "probability_change", "value" (of that column), "missing"}.
     """
-    from mlcore.risk.reasons import main_reasons
-
     pack = rulepack.in_force()
     own = {row.family or row.name: row for row in AttributeDefinition.objects.features()}
-    answers = []
-    for row, found in enumerate(main_reasons(scores, model.schema)):
-        said = []
-        for reason in found:
-            code, text = _words(pack, own, reason.family, adverse=reason.adverse)
-            said.append(
-                {
-                    "direction": "against" if reason.adverse else "for",
-                    "family": reason.family,
-                    "code": code,
-                    "text": text,
-                    "contribution": reason.contribution,
-                    "features": {name: _value(frame, row, name) for name in reason.features},
-                }
-            )
-        answers.append(said)
-    return answers
+    against = model.adverse(scores, frame)
+    in_favour = model.favourable(scores, frame, MOST_FAVOURABLE)
+    return [
+        [_said(pack, own, reason, adverse=True) for reason in adverse] + [_said(pack, own, reason, adverse=False) for reason in favourable]
+        for adverse, favourable in zip(against, in_favour, strict=True)
+    ]
+
+
+def _said(pack: rulepack.RulePack, own: dict[str, AttributeDefinition], reason: Reason, *, adverse: bool) -> dict[str, Any]:
+    code, text = _words(pack, own, reason.family, adverse=adverse)
+    return {"direction": "against" if adverse else "for", "code": code, "text": text, **reason.to_json()}
 
 
 def _words(pack: rulepack.RulePack, own: dict[str, AttributeDefinition], family: str, *, adverse: bool) -> tuple[str, str]:
@@ -50,12 +46,3 @@ def _words(pack: rulepack.RulePack, own: dict[str, AttributeDefinition], family:
     if adverse:
         return pack.adverse_text(family) or ("other", family.replace("_", " ").capitalize())
     return "", pack.favourable_text(family) or family.replace("_", " ").capitalize()
-
-
-def _value(frame: pd.DataFrame, row: int, name: str) -> Any:
-    if name not in frame:
-        return None
-    value = frame[name].iat[row]
-    if value is None or value != value:
-        return None
-    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,8 @@ def load(version: ModelVersion) -> RiskModel:
     from mlcore.risk.model import RiskModel
 
     state, manifest = artifacts.load(Path(settings.ARTIFACTS_DIR) / version.artifact, key=settings.ARTIFACT_KEY)
-    if manifest.sha256 != version.sha256:
-        raise artifacts.ArtifactError(
+    if manifest.digest != version.sha256:
+        raise artifacts.ArtifactTampered(
             f"{version}: the artifact {version.artifact} is signed, but it is not the one that was registered. Restore it, or roll back."
         )
     return RiskModel.from_state(state)
@@ -85,16 +86,17 @@ def register(*, kind: str, model: RiskModel, report: dict, fingerprint: str, syn
         model.to_state(),
         Path(settings.ARTIFACTS_DIR),
         kind=kind,
-        name=f"{kind}-{number}-{fingerprint[:8]}",
+        # Never a name that was used before: a training that was rolled back may have left its file.
+        name=f"{kind}-{number}-{uuid.uuid4().hex[:8]}",
         key=settings.ARTIFACT_KEY,
-        meta={"version": number, "algorithm": model.algorithm, "data_fingerprint": fingerprint, "synthetic": synthetic},
+        meta={"version": number, "algorithm": model.name, "data_fingerprint": fingerprint, "synthetic": synthetic},
     )
     version = ModelVersion.objects.create(
         kind=kind,
         version=number,
-        algorithm=model.algorithm,
-        artifact=manifest.name,
-        sha256=manifest.sha256,
+        algorithm=model.name,
+        artifact=manifest.path.name,
+        sha256=manifest.digest,
         report=report,
         data_fingerprint=fingerprint,
         synthetic=synthetic,

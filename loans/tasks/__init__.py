@@ -1,1 +1,7 @@
 """Celery entry points: each takes ids and keywords and makes one call."""
+
+from loans.tasks import processes
+from loans.tasks.scoring import score_pending
+from loans.tasks.training import train
+
+__all__ = ["processes", "score_pending", "train"]

@@ -1,0 +1,247 @@
+"""A training: asked for by a person or the schedule, done by one worker at a time, its result a model version.
+
+The run's row is the promise, as a scoring job's is: a worker takes it with a lease that a thread of its own keeps renewing, so that a
+worker that dies is noticed and the run is taken up by the next one. The result is registered only while the run is still ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from loans.models import ModelKind, RunState, TrainingRun
+from loans.queries.frames import OutcomeFrame, outcome_frame, schema_in_force
+from loans.services import registry
+from loans.services.scoring import worker_name
+from loans.services.wakeups import wake_training
+from mlcore.progress import Cancelled, Progress, part, silent
+
+if TYPE_CHECKING:
+    from mlcore.risk.base import Dataset
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+REPORT_EVERY_SECONDS = 0.5
+
+
+class TrainingRefused(Exception):
+    """This training can't be done; the message says why and what to do."""
+
+
+class TrainingAlreadyActive(TrainingRefused):
+    """One of this kind is queued or running."""
+
+
+class TrainingTakenOver(Exception):
+    """The run is another worker's now; what this one made is dropped."""
+
+
+def start_training(kind: str, *, by: object | None, seed: int = 0, wake: bool = True) -> TrainingRun:
+    """Queue a training and wake a worker (not where the caller runs it himself). Raises TrainingAlreadyActive where one of this kind is under way."""
+    if kind not in ModelKind.values:
+        raise TrainingRefused(f"{kind!r} is not a kind of model; there are: {', '.join(ModelKind.values)}.")
+    try:
+        with transaction.atomic():
+            run = TrainingRun.objects.create(kind=kind, started_by=by, seed=seed)
+            if wake:
+                transaction.on_commit(lambda: wake_training(run.pk))
+    except IntegrityError as error:
+        raise TrainingAlreadyActive(f"A training of {ModelKind(kind).label.lower()} is under way; wait for it, or cancel it.") from error
+    return run
+
+
+def cancel(run: TrainingRun, *, by: object | None) -> None:
+    """Ask a run to stop. A queued one stops at once, a running one at its next step."""
+    stopped = TrainingRun.objects.filter(pk=run.pk, state=RunState.QUEUED).update(
+        state=RunState.CANCELLED, finished_at=Now(), cancel_requested=True, step="Cancelled before it began"
+    )
+    if not stopped:
+        TrainingRun.objects.filter(pk=run.pk, state=RunState.RUNNING).update(cancel_requested=True)
+    logger.info("Training %d: cancelled by user %s", run.pk, getattr(by, "pk", None))
+
+
+def run_training(run_id: int, *, progress: Progress = silent) -> TrainingRun | None:
+    """Do a queued (or orphaned) run in this process; None where it is not to be had. Its end, good or bad, is on the row."""
+    run = _claim(run_id)
+    if run is None:
+        return None
+    try:
+        with _lease_kept(run):
+            _train(run, _watched(run, progress))
+    except Cancelled:
+        _finish(run, RunState.CANCELLED, step="Cancelled")
+    except TrainingTakenOver:
+        logger.warning("Training %d was taken over; this result is dropped.", run.pk)
+    except Exception as error:
+        known = isinstance(error, TrainingRefused) or type(error).__module__.startswith("mlcore.")
+        if not known:
+            logger.exception("Training %d failed", run.pk)
+        _finish(run, RunState.FAILED, error=str(error) if known else f"{type(error).__name__}: {error}"[:2000])
+    run.refresh_from_db()
+    return run
+
+
+def _claim(run_id: int) -> TrainingRun | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE loans_trainingrun SET state = 'running', attempts = attempts + 1, started_at = clock_timestamp(), error = '',"
+            " share_done = 0, lease_until = clock_timestamp() + make_interval(secs => %s), step = %s"
+            " WHERE id = %s AND attempts < %s AND (state = 'queued' OR (state = 'running' AND lease_until < clock_timestamp())) RETURNING id",
+            [settings.TRAINING_LEASE_SECONDS, f"Started by {worker_name()}", run_id, MAX_ATTEMPTS],
+        )
+        if cursor.fetchone() is None:
+            return None
+    return TrainingRun.objects.select_related("started_by").get(pk=run_id)
+
+
+@contextmanager
+def _lease_kept(run: TrainingRun) -> Iterator[None]:
+    """A fit may take minutes without coming up for air, so a thread renews the lease; it dies with the process, and that is the point."""
+    stop = threading.Event()
+
+    def renew() -> None:
+        try:
+            while not stop.wait(settings.TRAINING_LEASE_SECONDS / 4):
+                try:
+                    _ours(run).update(lease_until=_lease_end())
+                except Exception:
+                    logger.warning("Training %d: lease not renewed, trying again", run.pk)
+                    connection.close()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=renew, name=f"lease-{run.pk}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+
+
+def _lease_end() -> Any:
+    from datetime import timedelta
+
+    return Now() + timedelta(seconds=settings.TRAINING_LEASE_SECONDS)
+
+
+def _ours(run: TrainingRun) -> Any:
+    return TrainingRun.objects.filter(pk=run.pk, state=RunState.RUNNING, attempts=run.attempts)
+
+
+def _watched(run: TrainingRun, progress: Progress) -> Progress:
+    """Passes progress on and writes it to the row, at most every half second; raises Cancelled when somebody asked for it."""
+    last = 0.0
+
+    def report(share: float, step: str) -> None:
+        nonlocal last
+        progress(share, step)
+        now = time.monotonic()
+        if now - last < REPORT_EVERY_SECONDS and share < 1:
+            return
+        last = now
+        row = _ours(run).values_list("cancel_requested", flat=True).first()
+        if row is None:
+            raise TrainingTakenOver
+        if row:
+            raise Cancelled
+        _ours(run).update(share_done=min(max(share, 0.0), 1.0), step=step[:200], lease_until=_lease_end())
+
+    return report
+
+
+def _train(run: TrainingRun, progress: Progress) -> None:
+    from mlcore.risk.train import train_default_risk
+
+    progress(0.0, "Reading applications and outcomes")
+    schema = schema_in_force()
+    loans = outcome_frame(schema)
+    data, label_report = _labelled(loans, schema)
+    result = train_default_risk(data, seed=run.seed, progress=part(progress, 0.05, 0.97))
+    report = result.report | {"labels": label_report, "rejected": loans.declined, "undecided": loans.undecided}
+    progress(0.98, "Storing the model")
+    with transaction.atomic():
+        if not _ours(run).select_for_update().exists():
+            raise TrainingTakenOver
+        version = registry.register(
+            kind=run.kind,
+            model=result.model,
+            report=report,
+            fingerprint=loans.fingerprint,
+            synthetic=loans.synthetic,
+            created_by=run.started_by,
+        )
+        _ours(run).update(
+            state=RunState.DONE,
+            finished_at=Now(),
+            lease_until=None,
+            share_done=1.0,
+            step="Done",
+            rows=len(data),
+            model_version=version,
+            peak_memory_mb=peak_memory_mb(),
+        )
+
+
+def _labelled(loans: OutcomeFrame, schema: Any) -> tuple[Dataset, dict]:
+    """The rows that have a label, and what became of the others. Raises TrainingRefused where there is nothing to learn from."""
+    from mlcore.labels import LabelPolicy, label
+    from mlcore.risk.base import Dataset
+
+    window = settings.OUTCOME_WINDOW_MONTHS or None
+    labels = label(
+        loans.outcomes["state"],
+        submitted_at=loans.submitted_at,
+        outcome_at=loans.outcomes["defaulted_on"],
+        policy=LabelPolicy(window_months=window),
+    )
+    known = labels.known
+    defaults = int((labels.default[known] == 1).sum())
+    if not known.any() or defaults == 0 or defaults == int(known.sum()):
+        raise TrainingRefused(
+            f"There are {int(known.sum())} loans with a known outcome, {defaults} of them defaults: a model needs both. "
+            "Import past loans with their outcomes: manage.py import_loans FILE --mapping NAME"
+        )
+    everything = Dataset(
+        frame=loans.frame,
+        default=labels.default,
+        schema=schema,
+        submitted_at=loans.submitted_at,
+        amount=loans.frame["amount"].to_numpy(),
+        protected=loans.protected if len(loans.protected.columns) else None,
+    )
+    return everything.take(known), labels.report()
+
+
+def _finish(run: TrainingRun, state: str, *, step: str = "", error: str = "") -> None:
+    _ours(run).update(
+        state=state, finished_at=Now(), lease_until=None, step=step or F("step"), error=error, peak_memory_mb=peak_memory_mb()
+    )
+
+
+def peak_memory_mb() -> float:
+    """Of this process, since it began."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
+
+
+def orphaned_runs() -> list[int]:
+    """Ids of runs that wait for a worker, or whose worker died; those that died too often are failed here and not listed."""
+    dead = TrainingRun.objects.filter(state=RunState.RUNNING, lease_until__lt=Now())
+    dead.filter(attempts__gte=MAX_ATTEMPTS).update(
+        state=RunState.FAILED, finished_at=Now(), lease_until=None, error=f"The worker died {MAX_ATTEMPTS} times during this training; see its log."
+    )
+    waiting = TrainingRun.objects.filter(state=RunState.QUEUED) | dead.filter(attempts__lt=MAX_ATTEMPTS)
+    return list(waiting.order_by("pk").values_list("pk", flat=True))
