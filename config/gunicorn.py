@@ -1,0 +1,33 @@
+"""How gunicorn serves the site: `gunicorn --config config/gunicorn.py config.wsgi:application`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+bind = os.environ.get("BIND", f"127.0.0.1:{os.environ.get('PORT', '8000')}")
+# Threads, since requests wait for the database and not for the processor: scoring is done by the workers, not here.
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = int(os.environ.get("WEB_THREADS", "4"))
+# Not preloaded: each worker opens its own connections, and `kill -HUP` loads new code.
+preload_app = False
+# A worker that hangs is replaced after `timeout`; at a stop, running requests get `graceful_timeout` to end.
+timeout = 60
+graceful_timeout = 25
+keepalive = 5
+# Whatever leaks does not leak for ever; the jitter keeps the workers from restarting together.
+max_requests = 5000
+max_requests_jitter = 500
+limit_request_line = 4094
+limit_request_fields = 60
+limit_request_field_size = 8190
+# The heartbeat file on a disk can stall a worker long enough to be killed for it; memory does not.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
+control_socket_disable = True
+accesslog = "-"
+# The path without its query: searches hold people's names.
+access_log_format = '%(t)s %(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(M)s ms'
+errorlog = "-"
+loglevel = os.environ.get("LOG_LEVEL", "info").lower()
