@@ -2,16 +2,15 @@
 
 from django.db import migrations
 
-# UPDATE is never allowed. DELETE and TRUNCATE only inside `SET loandesk.maintenance = 'on'`, which the undo of an import batch
-# (predictions that nobody decided on) and a test database use; decisions have no such door for DELETE.
+# UPDATE is never allowed. DELETE only inside `SET LOCAL loandesk.maintenance = 'on'`, for the undo of an import batch (predictions that
+# nobody decided on); decisions have no such door. TRUNCATE only in a database that was set up for it, which a test database is.
 APPEND_ONLY = """
 CREATE FUNCTION loandesk_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP IN ('DELETE', 'TRUNCATE') AND TG_ARGV[0] = 'purgeable' AND current_setting('loandesk.maintenance', true) = 'on' THEN
-        IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
-        RETURN NULL;
+    IF TG_OP = 'DELETE' AND TG_ARGV[0] = 'purgeable' AND current_setting('loandesk.maintenance', true) = 'on' THEN
+        RETURN OLD;
     END IF;
-    IF TG_OP = 'TRUNCATE' AND current_setting('loandesk.maintenance', true) = 'on' THEN
+    IF TG_OP = 'TRUNCATE' AND current_setting('loandesk.maintenance_truncate', true) = 'on' THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '% on % is refused: its rows are append-only', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';

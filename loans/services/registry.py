@@ -103,7 +103,7 @@ def register(*, kind: str, model: RiskModel, report: dict, fingerprint: str, syn
         created_by=created_by,
     )
     if ModelVersion.objects.champion(kind) is None:
-        promote(version, by=created_by, reason="The first of its kind.")
+        return promote(version, by=created_by, reason="The first of its kind.")
     return version
 
 

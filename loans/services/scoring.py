@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SECOND_TRY_BATCH = 25
+ALONE_A_ROUND = 25
 ADDITIVITY = 1e-6
 
 
@@ -80,7 +81,7 @@ def _claim(*, least: int, most: int, limit: int, job: int | None = None) -> list
 
 
 def score_pending(*, limit: int | None = None) -> Scored:
-    """Score one round of what is due: a full batch of first attempts, a small one of second attempts, and one job beyond."""
+    """Score one round of what is due: a full batch of first attempts, a small one of second attempts, and a few later ones, each alone."""
     try:
         serving = registry.champion()
     except registry.NoChampion:
@@ -88,10 +89,12 @@ def score_pending(*, limit: int | None = None) -> Scored:
     full = limit or settings.SCORING_BATCH_SIZE
     last = settings.SCORING_MAX_ATTEMPTS - 1
     total = Scored()
-    for least, most, size in ((0, 0, full), (1, 1, SECOND_TRY_BATCH), (2, last, 1)):
+    for least, most, size in ((0, 0, full), (1, 1, SECOND_TRY_BATCH), *((2, last, 1),) * ALONE_A_ROUND):
         claims = _claim(least=least, most=most, limit=size)
         if claims:
             total += _score_claims(claims, serving)
+        elif least == 2:
+            break
     give_up_on_exhausted()
     return total
 
