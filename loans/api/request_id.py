@@ -1,0 +1,28 @@
+"""One id for a request, in its answer and in every line that is logged on its way."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from contextvars import ContextVar
+
+# What a client's own tracing sends (UUIDs, ULIDs, trace ids). Anything else could forge lines in a log.
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+current: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+def from_header(value: str | None) -> str:
+    """The client's id where it is harmless, else one of our own."""
+    if value and _SANE.fullmatch(value):
+        return value
+    return uuid.uuid4().hex
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives every record a `request_id` ("-" outside a request), for the formatter in settings.LOGGING."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = current.get()
+        return True
