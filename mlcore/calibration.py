@@ -1,7 +1,7 @@
 """From a score to a probability that happens as often as it says.
 
-A calibrator maps log-odds to log-odds, strictly rising, so that it changes what a score means but never who is riskier than whom. It is fitted on
-rows that its model was not fitted on: the latest window whose outcomes are known.
+A calibrator maps log-odds to log-odds, strictly rising, so that it changes what a score means but never who is riskier than whom. It is
+fitted on rows that its model was not fitted on: the latest window whose outcomes are known.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ Method = Literal["level", "platt", "beta", "isotonic"]
 LEAST_EVENTS: tuple[tuple[int, Method], ...] = ((1000, "isotonic"), (200, "beta"), (30, "platt"), (0, "level"))
 """The method by the number of defaults (or of repaid loans, if those are fewer): more freedom only where there are events to pay for it."""
 LEAST_SLOPE = 0.05  # keeps every map strictly rising: two different scores never become one probability
+SLOPE_SPREAD = 0.15
+"""How far the true slope of a rung that was itself fitted for probabilities lies from 1 (standard deviation). Slopes are drawn towards 1 by
+that much: a window of 250 defaults knows its slope to ±.12 only, and the next window's slope is another one again. Without it,
+LendingClub's last quarter of 2009 would bend a score whose slope in 2010 was 1.00 to 1.32.
+"""
 REACH = 12.0  # log-odds beyond ±12 (six in a million) are not told apart by any data that a lender has
 
 
@@ -103,7 +108,8 @@ def choose(default: np.ndarray) -> Method:
 def fit(log_odds: np.ndarray, default: np.ndarray, method: Method | None = None, weight: np.ndarray | None = None) -> Calibrator:
     """A calibrator of (n,) uncalibrated log-odds on (n,) outcomes; the method by the number of defaults where none is named.
 
-    A score that is constant, or that does not rise with risk on these rows, has its level corrected only. weight: (n,) of each row, 1 by default.
+    A score that is constant, or that does not rise with risk on these rows, has its level corrected only. weight: (n,) of each row, 1 by
+    default.
     """
     z = np.asarray(log_odds, dtype=float)
     default = np.asarray(default, dtype=float)
@@ -120,7 +126,7 @@ def fit(log_odds: np.ndarray, default: np.ndarray, method: Method | None = None,
     level = Calibrator("level", shift=level_shift(z, default, weight), **counts)
     if method == "level" or np.ptp(z) < 1e-9 or default.min() == default.max():
         return level
-    (slope, constant) = _logistic(np.column_stack([z, np.ones_like(z)]), default, weight)
+    slope, constant = _near_identity(z[:, None], z, default, weight)
     if slope < LEAST_SLOPE:
         return level
     platt = Calibrator("platt", a=float(slope), c=float(constant), **counts)
@@ -128,7 +134,7 @@ def fit(log_odds: np.ndarray, default: np.ndarray, method: Method | None = None,
         return platt
     if method == "beta":
         positive = np.logaddexp(0.0, z)
-        a, b, constant = _logistic(np.column_stack([z - positive, positive, np.ones_like(z)]), default, weight)
+        a, b, constant = _near_identity(np.column_stack([z - positive, positive]), z, default, weight)
         if min(a, b) < LEAST_SLOPE:  # one tail would fall or go flat: the straight line is the nearest map that rises
             return platt
         return Calibrator("beta", a=float(a), b=float(b), c=float(constant), **counts)
@@ -201,36 +207,42 @@ def by_period(default: np.ndarray, probability: np.ndarray, starts: np.ndarray) 
     return rows
 
 
-def _logistic(columns: np.ndarray, default: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Coefficients of a logistic regression by damped Newton steps; a ridge of 1e-4 events keeps a separable sample finite."""
-    ridge = np.full(columns.shape[1], 1e-4)
+def _near_identity(columns: np.ndarray, z: np.ndarray, default: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Coefficients of `columns` and a constant, by penalised likelihood: each is drawn to 1, with which the columns add up to `z`.
+
+    Damped Newton steps on the difference from that; the penalty is a normal prior of standard deviation `SLOPE_SPREAD`.
+    """
+    columns = np.column_stack([columns, np.ones_like(z)])
+    ridge = np.full(columns.shape[1], SLOPE_SPREAD**-2)
     ridge[-1] = 0.0
-    coefficients = np.zeros(columns.shape[1])
-    coefficients[-1] = float(logit(np.array([np.average(default, weights=weight)]))[0])
+    change = np.zeros(columns.shape[1])
+    change[-1] = level_shift(z, default, weight)
 
     def loss(at: np.ndarray) -> float:
-        z = columns @ at
-        return float((weight * (np.logaddexp(0.0, z) - default * z)).sum() + (ridge * at * at).sum() / 2)
+        moved = z + columns @ at
+        return float((weight * (np.logaddexp(0.0, moved) - default * moved)).sum() + (ridge * at * at).sum() / 2)
 
-    current = loss(coefficients)
+    current = loss(change)
     for _ in range(100):
-        fitted = expit(columns @ coefficients)
-        gradient = columns.T @ (weight * (fitted - default)) + ridge * coefficients
+        fitted = expit(z + columns @ change)
+        gradient = columns.T @ (weight * (fitted - default)) + ridge * change
         hessian = (columns * (weight * fitted * (1 - fitted))[:, None]).T @ columns + np.diag(ridge + 1e-9)
         step = np.linalg.solve(hessian, gradient)
         scale = 1.0
-        while scale > 1e-6 and loss(coefficients - scale * step) > current + 1e-12:
+        while scale > 1e-6 and loss(change - scale * step) > current + 1e-12:
             scale /= 2
-        coefficients = coefficients - scale * step
-        now = loss(coefficients)
+        change = change - scale * step
+        now = loss(change)
         if current - now < 1e-10 * (1 + abs(now)):
             break
         current = now
-    return coefficients
+    return change + (ridge > 0)
 
 
 def _isotonic(z: np.ndarray, default: np.ndarray, weight: np.ndarray, platt: Calibrator) -> Calibrator:
-    """Pool-adjacent-violators on groups of at least 25 events, joined by straight lines (centred isotonic regression, Oron & Flournoy 2017)."""
+    """Pool-adjacent-violators on groups of at least 25 events, joined by straight lines (centred isotonic regression, Oron & Flournoy
+    2017).
+    """
     groups = int(np.clip(min(default.sum(), len(default) - default.sum()) // 25, 5, 100))
     base = float(np.average(default, weights=weight))
     blocks: list[list[float]] = []  # [weight, Σ weight·score, Σ weight·rate], rates smoothed by one row at the base rate

@@ -46,7 +46,7 @@ class Baseline:
     def in_words(self) -> str:
         if self.kind == "all":
             return f"the average of all {self.rows:,} applicants that the model learned from"
-        return f"the average of the {self.rows:,} applicants who would only just be approved (default probability just below {self.cutoff:.1%})"
+        return f"the average of the {self.rows:,} applicants who would only just be approved (probability just below {self.cutoff:.1%})"
 
 
 class RiskModel:
