@@ -144,7 +144,9 @@ CORE = Schema(
         Column("public_records", "number", "Public records", unit="count", direction=1, family="public_records"),
         Column("inquiries_6m", "number", "Credit inquiries in 6 months", unit="count", direction=1, family="inquiries"),
         Column("revolving_balance", "number", "Revolving balance", unit="currency", family="revolving", changeable=True),
-        Column("revolving_utilisation", "number", "Revolving utilisation", unit="fraction", direction=1, family="revolving", changeable=True),
+        Column(
+            "revolving_utilisation", "number", "Revolving utilisation", unit="fraction", direction=1, family="revolving", changeable=True
+        ),
     )
 )
 """What every lender's application may say. A lender's own attributes come after these (`Schema.with_columns`)."""

@@ -23,14 +23,14 @@ class ApplicantQuerySet(models.QuerySet):
 class Applicant(models.Model):
     """Personal data, encrypted field by field; `…_index` are blind indexes for equality search."""
 
-    name = EncryptedTextField(blank=True, null=True)  # noqa: DJ001 - NULL says "not given"; an empty ciphertext would not
-    email = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
-    phone = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
-    birth_date = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
-    national_id = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
-    bank_account = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
-    address = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
-    employer = EncryptedTextField(blank=True, null=True)  # noqa: DJ001
+    name = EncryptedTextField(blank=True, null=True)
+    email = EncryptedTextField(blank=True, null=True)
+    phone = EncryptedTextField(blank=True, null=True)
+    birth_date = EncryptedTextField(blank=True, null=True)
+    national_id = EncryptedTextField(blank=True, null=True)
+    bank_account = EncryptedTextField(blank=True, null=True)
+    address = EncryptedTextField(blank=True, null=True)
+    employer = EncryptedTextField(blank=True, null=True)
     name_index = models.BinaryField(max_length=16, null=True, editable=False)
     email_index = models.BinaryField(max_length=16, null=True, editable=False)
     phone_index = models.BinaryField(max_length=16, null=True, editable=False)

@@ -105,8 +105,16 @@ class LoanApplication(models.Model):
     class Meta:
         verbose_name = "application"
         indexes = [
-            models.Index("submitted_at", F("default_probability").desc(nulls_first=True), "id", name="application_inbox_ix", condition=Q(status__in=TO_DECIDE)),
-            models.Index(F("default_probability").desc(nulls_last=True), "id", name="application_risk_ix", condition=Q(status__in=TO_DECIDE)),
+            models.Index(
+                "submitted_at",
+                F("default_probability").desc(nulls_first=True),
+                "id",
+                name="application_inbox_ix",
+                condition=Q(status__in=TO_DECIDE),
+            ),
+            models.Index(
+                F("default_probability").desc(nulls_last=True), "id", name="application_risk_ix", condition=Q(status__in=TO_DECIDE)
+            ),
             models.Index(fields=["submitted_at", "id"], name="application_submitted_ix"),
             models.Index(fields=["submitted_by", "-id"], name="application_client_ix"),
             models.Index(fields=["import_batch"], name="application_batch_ix"),

@@ -31,9 +31,13 @@ class AttributeDefinition(models.Model):
     unit = models.CharField(max_length=40, blank=True)
     direction = models.SmallIntegerField("direction of risk", choices=DIRECTIONS, default=0)
     known_at_application = models.BooleanField(default=True, help_text="What a lender learns later never reaches a model.")
-    protected = models.BooleanField(default=False, help_text="Age, sex, race, marital status …: kept apart, seen by the fairness report alone.")
+    protected = models.BooleanField(
+        default=False, help_text="Age, sex, race, marital status …: kept apart, seen by the fairness report alone."
+    )
     changeable = models.BooleanField(default=False, help_text="Whether the applicant could change it before applying again.")
-    family = models.CharField(max_length=63, blank=True, help_text="Attributes that tell the same story share one; reasons are given by family.")
+    family = models.CharField(
+        max_length=63, blank=True, help_text="Attributes that tell the same story share one; reasons are given by family."
+    )
     reason_text = models.CharField(max_length=300, blank=True, help_text="Said to the applicant where this attribute counts against him.")
     created_at = models.DateTimeField(auto_now_add=True)
 

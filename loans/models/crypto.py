@@ -65,7 +65,7 @@ class EncryptedTextField(models.TextField):
     def from_db_value(self, value: str | None, expression: object, connection: object) -> str:
         return "" if value is None else decrypt(value, context=self._context)
 
-    def get_lookup(self, lookup_name: str):  # noqa: ANN201 - Django's own signature
+    def get_lookup(self, lookup_name: str):
         return super().get_lookup(lookup_name) if lookup_name == "isnull" else None
 
 

@@ -29,10 +29,15 @@ class Decision(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"),
             models.UniqueConstraint(fields=["application"], condition=Q(outcome__in=["approve", "decline"]), name="decision_one_final"),
-            models.CheckConstraint(condition=~Q(outcome="approve") | Q(prediction__isnull=False), name="decision_no_approval_without_score"),
+            models.CheckConstraint(
+                condition=~Q(outcome="approve") | Q(prediction__isnull=False), name="decision_no_approval_without_score"
+            ),
             models.CheckConstraint(condition=~Q(reason=""), name="decision_reason_given"),
         ]
-        indexes = [models.Index(fields=["officer", "-id"], name="decision_officer_ix"), models.Index(fields=["application", "-id"], name="decision_application_ix")]
+        indexes = [
+            models.Index(fields=["officer", "-id"], name="decision_officer_ix"),
+            models.Index(fields=["application", "-id"], name="decision_application_ix"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_outcome_display()}: application {self.application_id}"

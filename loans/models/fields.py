@@ -74,7 +74,9 @@ class BadText(ValueError):
 
 
 # Bidirectional controls can show an officer another text than the one stored ("Trojan source"); NUL can't be stored at all.
-_FORBIDDEN = {chr(code) for code in (*range(0x00, 0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)}
+_FORBIDDEN = {
+    chr(code) for code in (*range(0x00, 0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)
+}
 
 
 def clean_text(value: str) -> str:

@@ -14,7 +14,9 @@ class ImportBatch(LongRun):
     mapping_name = models.CharField(max_length=100)
     mapping = models.TextField(help_text="The mapping's TOML as it was used.")
     strict = models.BooleanField(default=False, help_text="Load nothing where one row is bad.")
-    open_since = models.DateField(null=True, blank=True, help_text="Applications from this day on came in undecided, their outcomes withheld.")
+    open_since = models.DateField(
+        null=True, blank=True, help_text="Applications from this day on came in undecided, their outcomes withheld."
+    )
     rows_read = models.PositiveIntegerField(default=0)
     rows_loaded = models.PositiveIntegerField(default=0)
     rows_unchanged = models.PositiveIntegerField(default=0, help_text="Already here from an earlier import.")

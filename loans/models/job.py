@@ -42,7 +42,9 @@ class ScoringJob(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(state__in=ScoringState.values), name="scoringjob_state_known"),
-            models.UniqueConstraint(fields=["application"], condition=Q(state__in=["pending", "running"]), name="scoringjob_one_unfinished"),
+            models.UniqueConstraint(
+                fields=["application"], condition=Q(state__in=["pending", "running"]), name="scoringjob_one_unfinished"
+            ),
             models.CheckConstraint(condition=~Q(state="running") | Q(lease_until__isnull=False), name="scoringjob_running_has_lease"),
         ]
         indexes = [

@@ -51,7 +51,9 @@ def decide(
         if seen_prediction is not None and (prediction is None or prediction.pk != seen_prediction):
             raise ScoreChanged("This application was scored anew while you looked at it. Look at the new score, then decide.")
         if outcome == Outcome.APPROVE and prediction is None:
-            raise DecisionRefused("There is no valid score, so this can't be approved. Ask for a score, refer it, or decline it.", field="outcome")
+            raise DecisionRefused(
+                "There is no valid score, so this can't be approved. Ask for a score, refer it, or decline it.", field="outcome"
+            )
         decision = Decision.objects.create(
             application=application,
             outcome=outcome,

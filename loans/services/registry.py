@@ -76,7 +76,7 @@ def load(version: ModelVersion) -> RiskModel:
 
 
 def register(*, kind: str, model: RiskModel, report: dict, fingerprint: str, synthetic: bool, created_by: object | None) -> ModelVersion:
-    """Store the model and its row. Call inside a transaction: the first of its kind becomes champion, and two at once must not both be first."""
+    """Store the model and its row. Call inside a transaction: the first of its kind becomes champion, and only one can be first."""
     from mlcore import artifacts
 
     with connection.cursor() as cursor:

@@ -223,14 +223,19 @@ def give_up_on_exhausted() -> int:
     """Hand to a person what had all its attempts: the job failed, the application needs review. Returns how many."""
     with transaction.atomic():
         jobs = list(
-            ScoringJob.objects.due().filter(attempts__gte=settings.SCORING_MAX_ATTEMPTS).select_for_update(skip_locked=True).order_by("pk")[:1000]
+            ScoringJob.objects.due()
+            .filter(attempts__gte=settings.SCORING_MAX_ATTEMPTS)
+            .select_for_update(skip_locked=True)
+            .order_by("pk")[:1000]
         )
         if not jobs:
             return 0
         ScoringJob.objects.filter(pk__in=[job.pk for job in jobs]).update(
             state=ScoringState.FAILED, finished_at=Now(), lease_until=None, error=F("error")
         )
-        LoanApplication.objects.filter(pk__in=[job.application_id for job in jobs], status=Status.RECEIVED).update(status=Status.NEEDS_REVIEW)
+        LoanApplication.objects.filter(pk__in=[job.application_id for job in jobs], status=Status.RECEIVED).update(
+            status=Status.NEEDS_REVIEW
+        )
     logger.error("Gave %d applications to a person after %d attempts to score them.", len(jobs), settings.SCORING_MAX_ATTEMPTS)
     return len(jobs)
 

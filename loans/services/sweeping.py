@@ -7,9 +7,9 @@ import threading
 import time
 from dataclasses import dataclass
 
-from celery import current_app
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
+from redis import Redis
 
 from loans.models import ScoringJob
 from loans.services import scoring, training
@@ -30,6 +30,7 @@ class Sweeper:
     next_hint: float = 0.0
     wait: float = 0.0
     last_due: int = 0
+    next_training_hint: float = 0.0
 
     def sweep_once(self) -> int:
         """One look; returns how many jobs were due. Nothing that the broker does or doesn't do raises here."""
@@ -57,14 +58,16 @@ class Sweeper:
         if waiting >= settings.SWEEP_LONG_QUEUE or now < self.next_hint:
             return
         wake_scoring()
-        self.wait = min(max(self.wait * 2, settings.SWEEP_INTERVAL_SECONDS), 60.0) if due >= self.last_due else settings.SWEEP_INTERVAL_SECONDS
+        self.wait = (
+            min(max(self.wait * 2, settings.SWEEP_INTERVAL_SECONDS), 60.0) if due >= self.last_due else settings.SWEEP_INTERVAL_SECONDS
+        )
         self.next_hint = now + self.wait
 
     def _trainings_to_send(self, now: float) -> list[int]:
         # A training is slow to start by nature; a repeated hint finds the run taken and does nothing.
-        if now < getattr(self, "_next_training_hint", 0.0):
+        if now < self.next_training_hint:
             return []
-        self._next_training_hint = now + 15.0
+        self.next_training_hint = now + 15.0
         return training.orphaned_runs()
 
     def _note_broker(self, waiting: int | None, now: float) -> None:
@@ -77,9 +80,9 @@ class Sweeper:
     def _queue_length(self) -> int | None:
         """Messages waiting in the scoring queue; None where the broker does not answer."""
         try:
-            with current_app.connection_for_read(transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS) as broker:
-                channel = broker.default_channel
-                return channel._size(settings.SCORING_QUEUE)
+            # Not through kombu: its connection retries for seconds before it admits that the broker is away.
+            with Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, retry=None) as broker:
+                return broker.llen(settings.QUEUE_PREFIX + settings.SCORING_QUEUE)
         except BROKER_ERRORS:
             return None
 

@@ -28,6 +28,7 @@ from loans.services.wakeups import wake_training
 from mlcore.progress import Cancelled, Progress, part, silent
 
 if TYPE_CHECKING:
+    from mlcore.labels import Labels
     from mlcore.risk.base import Dataset
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,10 @@ class TrainingTakenOver(Exception):
 
 
 def start_training(kind: str, *, by: object | None, seed: int = 0, wake: bool = True) -> TrainingRun:
-    """Queue a training and wake a worker (not where the caller runs it himself). Raises TrainingAlreadyActive where one of this kind is under way."""
+    """Queue a training and wake a worker (not where the caller runs it himself).
+
+    Raises TrainingAlreadyActive where one of this kind is under way.
+    """
     if kind not in ModelKind.values:
         raise TrainingRefused(f"{kind!r} is not a kind of model; there are: {', '.join(ModelKind.values)}.")
     try:
@@ -98,7 +102,8 @@ def _claim(run_id: int) -> TrainingRun | None:
         cursor.execute(
             "UPDATE loans_trainingrun SET state = 'running', attempts = attempts + 1, started_at = clock_timestamp(), error = '',"
             " share_done = 0, lease_until = clock_timestamp() + make_interval(secs => %s), step = %s"
-            " WHERE id = %s AND attempts < %s AND (state = 'queued' OR (state = 'running' AND lease_until < clock_timestamp())) RETURNING id",
+            " WHERE id = %s AND attempts < %s AND (state = 'queued' OR (state = 'running' AND lease_until < clock_timestamp()))"
+            " RETURNING id",
             [settings.TRAINING_LEASE_SECONDS, f"Started by {worker_name()}", run_id, MAX_ATTEMPTS],
         )
         if cursor.fetchone() is None:
@@ -168,9 +173,10 @@ def _train(run: TrainingRun, progress: Progress) -> None:
     progress(0.0, "Reading applications and outcomes")
     schema = schema_in_force()
     loans = outcome_frame(schema)
-    data, label_report = _labelled(loans, schema)
-    result = train_default_risk(data, seed=run.seed, progress=part(progress, 0.05, 0.97))
-    report = result.report | {"labels": label_report, "rejected": loans.declined, "undecided": loans.undecided}
+    data, labels = _labelled(loans, schema)
+    result = train_default_risk(data, seed=run.seed, labels=labels, progress=part(progress, 0.05, 0.97))
+    # Counted, never treated as good: an application that was declined has no outcome.
+    report = result.report | {"without_outcome": {"declined": loans.declined, "undecided": loans.undecided}}
     progress(0.98, "Storing the model")
     with transaction.atomic():
         if not _ours(run).select_for_update().exists():
@@ -195,7 +201,7 @@ def _train(run: TrainingRun, progress: Progress) -> None:
         )
 
 
-def _labelled(loans: OutcomeFrame, schema: Any) -> tuple[Dataset, dict]:
+def _labelled(loans: OutcomeFrame, schema: Any) -> tuple[Dataset, Labels]:
     """The rows that have a label, and what became of the others. Raises TrainingRefused where there is nothing to learn from."""
     from mlcore.labels import LabelPolicy, label
     from mlcore.risk.base import Dataset
@@ -222,7 +228,7 @@ def _labelled(loans: OutcomeFrame, schema: Any) -> tuple[Dataset, dict]:
         amount=loans.frame["amount"].to_numpy(),
         protected=loans.protected if len(loans.protected.columns) else None,
     )
-    return everything.take(known), labels.report()
+    return everything.take(known), labels
 
 
 def _finish(run: TrainingRun, state: str, *, step: str = "", error: str = "") -> None:
@@ -241,7 +247,10 @@ def orphaned_runs() -> list[int]:
     """Ids of runs that wait for a worker, or whose worker died; those that died too often are failed here and not listed."""
     dead = TrainingRun.objects.filter(state=RunState.RUNNING, lease_until__lt=Now())
     dead.filter(attempts__gte=MAX_ATTEMPTS).update(
-        state=RunState.FAILED, finished_at=Now(), lease_until=None, error=f"The worker died {MAX_ATTEMPTS} times during this training; see its log."
+        state=RunState.FAILED,
+        finished_at=Now(),
+        lease_until=None,
+        error=f"The worker died {MAX_ATTEMPTS} times during this training; see its log.",
     )
     waiting = TrainingRun.objects.filter(state=RunState.QUEUED) | dead.filter(attempts__lt=MAX_ATTEMPTS)
     return list(waiting.order_by("pk").values_list("pk", flat=True))

@@ -14,7 +14,7 @@ BROKER_ERRORS = (OperationalError, RedisError, OSError)
 
 
 def wake_scoring() -> bool:
-    """Send a worker to the pending jobs; False where the broker is away. Safe in `transaction.on_commit`: it never raises for the broker."""
+    """Send a worker to the pending jobs; False where the broker is away, never an error: `transaction.on_commit` may call it."""
     return _send("loans.score_pending")
 
 

@@ -18,7 +18,9 @@ def _worker_lives(sender: Any, **kwargs: Any) -> None:
     from loans.services.heartbeats import keep_beating
 
     queues = {queue.name for queue in sender.task_consumer.queues}
-    _beating.append(keep_beating("training-worker" if settings.TRAINING_QUEUE in queues and settings.SCORING_QUEUE not in queues else "worker"))
+    _beating.append(
+        keep_beating("training-worker" if settings.TRAINING_QUEUE in queues and settings.SCORING_QUEUE not in queues else "worker")
+    )
 
 
 @beat_init.connect

@@ -74,7 +74,9 @@ class Rung(Protocol):
 
     name: str
 
-    def fit(self, frame: Frame, default: np.ndarray, *, submitted_at: pd.Series | None = None, weight: FloatArray | None = None) -> Rung: ...
+    def fit(
+        self, frame: Frame, default: np.ndarray, *, submitted_at: pd.Series | None = None, weight: FloatArray | None = None
+    ) -> Rung: ...
 
     def log_odds(self, frame: Frame, submitted_at: pd.Series | None = None) -> FloatArray:
         """(n,) uncalibrated log-odds of default."""

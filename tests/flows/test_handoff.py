@@ -51,7 +51,13 @@ def test_every_application_is_scored_exactly_once_whatever_dies(tmp_path: Path, 
         database = stack.enter_context(start_postgres())
         broker = stack.enter_context(start_valkey())
         environment = isolated_environment(
-            database, broker, tmp_path, SCORING_LEASE_SECONDS="3", SWEEP_INTERVAL_SECONDS="0.3", SCORING_BATCH_SIZE="100", BROKER_AWAY_SECONDS="2"
+            database,
+            broker,
+            tmp_path,
+            SCORING_LEASE_SECONDS="3",
+            SWEEP_INTERVAL_SECONDS="0.3",
+            SCORING_BATCH_SIZE="100",
+            BROKER_AWAY_SECONDS="2",
         )
         _manage(["migrate", "-v0"], environment)
         _manage(["shell", "-v0", "-c", SETUP], environment)

@@ -42,10 +42,14 @@ class Command(BaseCommand):
                 done = training.run_training(run.pk, progress=progress)
         except KeyboardInterrupt:
             training.cancel(TrainingRun.objects.get(pk=run.pk), by=None)
-            TrainingRun.objects.filter(pk=run.pk, state=RunState.RUNNING).update(state=RunState.CANCELLED, lease_until=None, step="Cancelled")
+            TrainingRun.objects.filter(pk=run.pk, state=RunState.RUNNING).update(
+                state=RunState.CANCELLED, lease_until=None, step="Cancelled"
+            )
             self._fail("Cancelled; nothing was kept.")
         if done is None or done.state != RunState.DONE:
-            self._fail(f"The training ended as “{done.get_state_display().lower()}”: {done.error}" if done else "Another worker took the run.")
+            self._fail(
+                f"The training ended as “{done.get_state_display().lower()}”: {done.error}" if done else "Another worker took the run."
+            )
         version = done.model_version
         state = "serves now" if version.is_champion else "waits for promotion"
         self.stdout.write(f"{version} ({version.algorithm}) {state}: {headline(version.report)}")
@@ -58,10 +62,9 @@ class Command(BaseCommand):
 
 def headline(report: dict) -> str:
     """What the model is worth in one line, beside what knowing nothing is worth."""
-    chosen = report["chosen"]["figures"]
+    auc = report["champion"]["figures"]["auc"]
     baselines = report["baselines"]
-    auc = chosen["auc"]
     return (
-        f"AUC {auc['value']:.3f} ({auc['low']:.3f}–{auc['high']:.3f}) on {report['split']['in_words']}, beside the prior's "
-        f"{baselines['prior']['auc']:.2f}; always saying “repaid” is {baselines['majority']['accuracy']:.1%} accurate."
+        f"AUC {auc['value']:.3f} ({auc['low']:.3f}–{auc['high']:.3f}) beside the prior's {baselines['prior_auc']:.1f}; always saying "
+        f"“repaid” would be {baselines['majority_accuracy']:.1%} accurate. {report['split']['in_words']}"
     )

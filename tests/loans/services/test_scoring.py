@@ -112,7 +112,9 @@ def test_a_repeated_request_for_a_score_finds_the_waiting_job(champion):
     assert first.pk == second.pk
 
 
-@pytest.mark.parametrize("sql", ["UPDATE loans_prediction SET probability = 0", "DELETE FROM loans_prediction", "DELETE FROM loans_featuresnapshot"])
+@pytest.mark.parametrize(
+    "sql", ["UPDATE loans_prediction SET probability = 0", "DELETE FROM loans_prediction", "DELETE FROM loans_featuresnapshot"]
+)
 def test_the_database_refuses_to_change_what_was_said(champion, sql):
     from django.db import DatabaseError, transaction
 

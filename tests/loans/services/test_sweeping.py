@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from loans.models import LoanApplication, ScoringJob, Status
+from loans.services import sweeping
+from tests.factories import make_champion, make_pending
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def broker(monkeypatch):
+    """A broker of which only the length of its queue and what was sent is real to the sweeper."""
+    state = {"length": 0, "sent": 0}
+    monkeypatch.setattr(sweeping.Sweeper, "_queue_length", lambda self: state["length"])
+    monkeypatch.setattr(sweeping, "wake_scoring", lambda: state.update(sent=state["sent"] + 1))
+    return state
+
+
+def test_due_work_is_sent_for_and_hints_back_off(broker, settings, monkeypatch):
+    settings.SWEEP_INTERVAL_SECONDS = 1
+    clock = [100.0]
+    monkeypatch.setattr(sweeping.time, "monotonic", lambda: clock[0])
+    make_pending(3)
+    sweeper = sweeping.Sweeper()
+    for _ in range(60):
+        assert sweeper.sweep_once() == 3
+        clock[0] += 1
+    assert 4 <= broker["sent"] <= 8, "once at first, then after 1, 2, 4, 8 … seconds"
+
+
+def test_nothing_is_sent_while_the_queue_is_long_or_nothing_is_due(broker, settings):
+    sweeper = sweeping.Sweeper()
+    sweeper.sweep_once()
+    make_pending(1)
+    broker["length"] = settings.SWEEP_LONG_QUEUE
+    sweeper.sweep_once()
+    assert broker["sent"] == 0
+
+
+def test_the_sweeper_scores_itself_when_the_broker_stays_away(broker, artifacts, settings):
+    make_champion()
+    make_pending(3)
+    broker["length"] = None
+    settings.BROKER_AWAY_SECONDS = 1000
+    sweeper = sweeping.Sweeper()
+    sweeper.sweep_once()
+    assert ScoringJob.objects.unfinished().count() == 3
+    settings.BROKER_AWAY_SECONDS = 0
+    sweeper.sweep_once()
+    assert ScoringJob.objects.unfinished().count() == 0
+    assert broker["sent"] == 0
+
+
+def test_exhausted_jobs_go_to_a_person_without_a_model_or_a_worker(broker):
+    (job,) = make_pending(1)
+    ScoringJob.objects.filter(pk=job.pk).update(attempts=5)
+    sweeping.Sweeper().sweep_once()
+    assert LoanApplication.objects.get().status == Status.NEEDS_REVIEW
+
+
+def test_the_queue_is_read_where_workers_read_it(settings):
+    from celery import current_app
+
+    settings.QUEUE_PREFIX = current_app.conf.broker_transport_options["global_keyprefix"]
+    before = sweeping.Sweeper()._queue_length()
+    current_app.send_task("loans.score_pending")
+    assert sweeping.Sweeper()._queue_length() == before + 1
+    current_app.control.purge()
+
+
+def test_a_broker_that_is_not_there_reads_as_away(settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert sweeping.Sweeper()._queue_length() is None
