@@ -70,7 +70,10 @@ class Launch:
     # --- steps ---------------------------------------------------------------------------------------------------------
     def command(self, name: str, arguments: Sequence[str]) -> None:
         """Run a management command as a process of its own, so that its time and peak memory are its own."""
+        from django.db import connection
+
         self.check()
+        connection.close()  # a step may take longer than an idle connection lives
         started = time.monotonic()
         # Its own session: Ctrl-C reaches us, and we end it quietly. Its output, progress bar included, goes straight to the terminal.
         process = subprocess.Popen(
@@ -83,7 +86,7 @@ class Launch:
             if pid:
                 break
             if self.signals and not asked:
-                process.terminate()
+                process.send_signal(signal.SIGINT)  # what a command would get on the terminal: it cleans up
                 asked = True
             if self.signals > 1:
                 process.kill()
@@ -130,21 +133,17 @@ class Launch:
 
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        connection.close()
         if plan:
             self.say(f"Migrating the database ({len(plan)} steps)")
             self.command("migrate", ["migrate", "--noinput", "--verbosity", "0"])
 
     def fill(self) -> None:
         """Data into an empty database; into a filled one nothing, and a request for other data is refused."""
-        from django.db import connection
-
         from loans.models import ImportBatch, LoanApplication, RunState
 
         empty = not LoanApplication.objects.exists()
         synthetic = LoanApplication.objects.filter(synthetic=True).exists()
         batches = list(ImportBatch.objects.filter(state=RunState.DONE, rows_loaded__gt=0).values_list("sha256", "file_name"))
-        connection.close()
         names = sorted({Path(name).name for _, name in batches}) + (["synthetic demonstration data"] if synthetic else [])
         held = ", ".join(names) or "applications from elsewhere"
         if self.data is not None:
@@ -169,12 +168,9 @@ class Launch:
             self.say(f"The database holds {held}")
 
     def train(self) -> None:
-        from django.db import connection
-
         from loans.models import ModelVersion
 
         champion = ModelVersion.objects.champion()
-        connection.close()
         if champion is not None:
             self.say(f"Champion: {champion}, trained {champion.created_at:%Y-%m-%d %H:%M} UTC")
             return

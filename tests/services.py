@@ -1,11 +1,11 @@
 """Servers and processes of a test's own, to be killed at will: nothing here touches the desk's development data.
 
-    with start_postgres() as database, start_valkey() as broker:
-        environment = isolated_environment(database, broker, tmp_path)
-        worker = start_worker(environment)
-        worker.kill()               # SIGKILL, children included
-        broker.wipe()               # SIGKILL, data deleted, back on the same port
-        database.restart_immediately()
+with start_postgres() as database, start_valkey() as broker:
+    environment = isolated_environment(database, broker, tmp_path)
+    worker = start_worker(environment)
+    worker.kill()               # SIGKILL, children included
+    broker.wipe()               # SIGKILL, data deleted, back on the same port
+    database.restart_immediately()
 """
 
 from __future__ import annotations
