@@ -31,7 +31,7 @@ class Calibrator:
     """A fitted map of log-odds, plain data.
 
     level: z + shift. platt: a·z + c. beta (Kull 2017): a·ln p − b·ln(1 − p) + c with a, b ≥ 0. isotonic: straight lines between `knots`
-    (score, log-odds), continued beyond the ends with the slope `a`. `shift` is added last in all of them.
+    (score, log-odds), continued beyond the ends with the slope `a`. `offset` is added to the score first, `shift` to the result last.
     """
 
     method: Method
@@ -40,12 +40,13 @@ class Calibrator:
     c: float = 0.0
     knots: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     shift: float = 0.0
+    offset: float = 0.0
     rows: int = 0
     defaults: int = 0
 
     def transform(self, log_odds: np.ndarray) -> np.ndarray:
         """(n,) calibrated log-odds of (n,) log-odds, within ±12 and a little that keeps the order."""
-        z = np.asarray(log_odds, dtype=float)
+        z = np.asarray(log_odds, dtype=float) + self.offset
         if self.method == "level":
             made = z
         elif self.method == "platt":
@@ -64,6 +65,7 @@ class Calibrator:
         """`transform` of a single number, in plain Python."""
         if self.method == "isotonic":
             return float(self.transform(np.array([z]))[0])
+        z += self.offset
         if self.method == "level":
             made = z
         elif self.method == "platt":
@@ -79,6 +81,14 @@ class Calibrator:
         """The same map, moved so that on these rows as many defaults are expected as were observed."""
         return replace(self, shift=self.shift + level_shift(self.transform(log_odds), default))
 
+    def carried_over(self, fitted_on: np.ndarray, refitted: np.ndarray) -> Calibrator:
+        """The same map for the scores of the same rung fitted again on more rows. Both are (n,) scores of the same applicants.
+
+        A rung that has meanwhile learned from a later level of risk would otherwise have that level corrected twice. Mean probabilities are
+        matched, since they stay right even where a rung is too sure of rows that it was fitted on.
+        """
+        return replace(self, offset=self.offset + level_shift(np.asarray(refitted, dtype=float), expit(np.asarray(fitted_on, dtype=float))))
+
     def to_state(self) -> dict[str, Any]:
         return {
             "method": self.method,
@@ -87,6 +97,7 @@ class Calibrator:
             "c": self.c,
             "knots": [list(self.knots[0]), list(self.knots[1])],
             "shift": self.shift,
+            "offset": self.offset,
             "rows": self.rows,
             "defaults": self.defaults,
         }

@@ -123,10 +123,11 @@ def _hold_out(name: str, make: MakeRung, data: Dataset, how: Plan, progress: Pro
     train, test = data.take(how.outer[0][0]), data.take(how.outer[0][1])
     earlier, latest = train.take(how.inner.train), train.take(how.inner.test)
     progress(0.0, f"Fitting {name} on {len(earlier):,} loans to calibrate it on {len(latest):,}")
-    calibrator = calibration.fit(_fit(make, earlier).log_odds(latest.frame, latest.submitted_at), latest.default)
+    unseen = _fit(make, earlier).log_odds(latest.frame, latest.submitted_at)
     progress(0.45, f"Fitting {name} on {len(train):,} loans")
     rung = _fit(make, train)
     progress(0.95, f"Judging {name} on {len(test):,} loans")
+    calibrator = calibration.fit(unseen, latest.default).carried_over(unseen, rung.log_odds(latest.frame, latest.submitted_at))
     z = rung.log_odds(test.frame, test.submitted_at)
     sample = (how.outer[0][1], z, expit(calibrator.transform(z)))
     return Assessment(name, [sample], 0.0, dict(getattr(rung, "settings", {})), calibrator.method)
@@ -238,13 +239,15 @@ def _why(
     return words + (f" Also within it, but less simple: {', '.join(others)}." if others else "")
 
 
-def production_calibrator(assessment: Assessment, data: Dataset) -> Calibrator:
+def production_calibrator(assessment: Assessment, rung: Rung, data: Dataset) -> Calibrator:
     """The calibrator of the model that goes into service: fitted on the chosen rung's scores of the judged rows, the latest that are known.
 
-    These were scored by a rung that had not seen them, so nothing is calibrated on its own training rows.
+    These were scored by a rung that had not seen them, so nothing is calibrated on its own training rows; then it is carried over to
+    `rung`, the same one fitted on all rows.
     """
-    rows, z, _ = assessment.samples[0]
-    return calibration.fit(z, data.default[rows])
+    rows, unseen, _ = assessment.samples[0]
+    judged = data.take(rows)
+    return calibration.fit(unseen, judged.default).carried_over(unseen, rung.log_odds(judged.frame, judged.submitted_at))
 
 
 def averaged(assessment: Assessment) -> tuple[np.ndarray, np.ndarray]:

@@ -112,10 +112,11 @@ def build(
 
 
 def _production_in_words(data: Dataset, model: RiskModel, choice: Choice) -> str:
+    name, rows, judged = title(choice.name), f"{len(data):,}", f"{model.calibrator.rows:,}"
     return (
-        f"The figures above are of {title(choice.name)} on loans that it had not seen. The model in service is the same rung fitted again "
-        f"on all {len(data):,} loans with a known outcome, and calibrated ({model.calibrator.method}) on the {model.calibrator.rows:,} judged "
-        "loans as scored before they were learned from."
+        f"The figures above are of {name} on loans that it had not seen. The model in service is the same rung fitted again on all {rows} "
+        f"loans with a known outcome, and calibrated ({model.calibrator.method}) on the {judged} judged loans as scored before they were "
+        "learned from."
     )
 
 

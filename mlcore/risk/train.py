@@ -98,7 +98,7 @@ def train_default_risk(
 
     progress(0.94, "Writing the report")
     made = report.build(
-        Dataset(used.frame, used.default, data.schema, used.submitted_at, used.amount, used.protected),
+        data,
         how,
         assessments,
         choice,
@@ -164,7 +164,7 @@ def _climb(
 def _model(
     rung: Any, chosen: assess.Assessment, data: Dataset, schema: Schema, baseline: str, cutoff: float, grades: Grades | None
 ) -> RiskModel:
-    calibrator = assess.production_calibrator(chosen, data)
+    calibrator = assess.production_calibrator(chosen, rung, data)
     rows, probability = assess.averaged(chosen)
     over = _thin(np.arange(len(data)), 4 * LATEST_ROWS) if baseline == "all" else rows
     frame, dates = data.frame.iloc[over], None if data.submitted_at is None else data.submitted_at.iloc[over]

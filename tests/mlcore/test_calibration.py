@@ -88,6 +88,14 @@ def test_weights_count_as_rows():
         assert weighted.transform(z) == pytest.approx(copied.transform(z), abs=1e-3)
 
 
+def test_a_map_carried_over_to_a_refitted_rung_keeps_its_level():
+    z, default = world(20_000, shift=0.7)
+    fitted = calibration.fit(z, default)
+    carried = fitted.carried_over(z, z + 0.7)  # the refitted rung has learned the new level by itself
+    assert carried.transform(z + 0.7) == pytest.approx(fitted.transform(z), abs=1e-6)
+    assert carried.one(0.3) == pytest.approx(float(carried.transform(np.array([0.3]))[0]))
+
+
 def test_reliability_table():
     z, default = world(4000)
     table = calibration.reliability(default, metrics.expit(z))
