@@ -1,4 +1,16 @@
-from django.contrib import admin
-from django.urls import path
+"""Addresses: the desk at /admin/, the API below /api/, health beside them."""
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from loans.api import health
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
+    path("admin/", admin.site.urls),
+    path("api/", include("loans.api.urls")),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.MetricsView.as_view(), name="metrics"),
+]

@@ -44,10 +44,10 @@ KINDS: dict[str, Kind] = {
     kind.slug: kind
     for kind in (
         Kind("invalid", 400, "The request is not valid", "`errors` names each field and what is wrong with it. Nothing was stored."),
-        Kind("malformed", 400, "The body is not usable JSON", "It could not be read at all, repeats a key, or holds a number that JSON does not have."),
-        Kind("bad-request", 400, "The request can't be understood", "Its headers or its address are not those of an HTTP request to this site."),
+        Kind("malformed", 400, "The body is not usable JSON", "It is not JSON, repeats a key, or holds a number that JSON does not have."),
+        Kind("bad-request", 400, "The request can't be understood", "Its address or its headers are not meant for this site."),
         Kind("unauthenticated", 401, "Log in first", "The key is missing, unknown, expired or revoked."),
-        Kind("forbidden", 403, "Not allowed", "The key lacks a scope, its user lacks a permission, or a session's request lacks its CSRF token."),
+        Kind("forbidden", 403, "Not allowed", "The key lacks a scope, its user a permission, or a session's request its CSRF token."),
         Kind("not-found", 404, "Nothing here", "There is no such thing, or it is not yours to see."),
         Kind("method-not-allowed", 405, "Method not allowed", "`Allow` lists the methods that this address takes."),
         Kind("not-acceptable", 406, "No such format", "The API answers in JSON; ask for application/json."),
@@ -65,7 +65,9 @@ KINDS: dict[str, Kind] = {
 _BY_STATUS = {kind.status: kind for kind in reversed(KINDS.values())} | {400: KINDS["bad-request"]}
 
 
-def response(slug: str, detail: str = "", *, errors: Mapping | None = None, headers: Mapping[str, str] | None = None, **more: Any) -> HttpResponse:
+def response(
+    slug: str, detail: str = "", *, errors: Mapping | None = None, headers: Mapping[str, str] | None = None, **more: Any
+) -> HttpResponse:
     """One problem. `errors` is nested as serializers give it; `more` are members of this kind of problem only.
 
     A plain HttpResponse: an error must come out the same whichever renderer the failed request had asked for.
@@ -114,10 +116,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     set_rollback()
     for types, make in _HANDLERS:
         if isinstance(error, types):
-            made = make(error)
-            if isinstance(error, exceptions.MethodNotAllowed):
-                made["Allow"] = ", ".join(context["view"].allowed_methods)
-            return made
+            return make(error)
     # No message: a database's or a parser's quotes the values that it choked on, which may be somebody's.
     logger.error(
         "%s in %s\n%s",

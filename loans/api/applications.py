@@ -1,0 +1,201 @@
+"""Applications: submit one, list them, read one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from loans.api.attributes import AttributesField
+from loans.api.base import DeskView
+from loans.api.decisions import DecisionSerializer
+from loans.api.fields import StrictSerializer, input_field
+from loans.api.jobs import JobSummarySerializer
+from loans.api.permissions import require, sees_personal_data, visible_application
+from loans.api.predictions import PredictionSerializer
+from loans.api.problems import InvalidRequest
+from loans.models import LoanApplication, Prediction, Status
+from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS, FieldSpec
+from loans.services import intake, wait
+
+WAIT_SECONDS = 5.0
+MASK = "•••"
+
+
+def _output_field(name: str, spec: FieldSpec) -> serializers.Field:
+    if name == "product":
+        return serializers.CharField(source="product.code", default=None, allow_null=True)
+    if spec.kind == "money":
+        return serializers.DecimalField(max_digits=14, decimal_places=2, allow_null=not spec.required)
+    if spec.kind in ("ratio", "count"):
+        return (serializers.FloatField if spec.kind == "ratio" else serializers.IntegerField)(allow_null=True)
+    if spec.kind == "time":
+        return serializers.DateTimeField()
+    return serializers.CharField(allow_null=name != "external_reference")
+
+
+def _made(name: str, base: type, fields: dict[str, serializers.Field], doc: str) -> type:
+    return type(name, (base,), {**fields, "__doc__": doc, "__module__": __name__})
+
+
+_ApplicantInput = _made(
+    "ApplicantInputSerializer",
+    StrictSerializer,
+    {name: input_field(name, spec) for name, spec in APPLICANT_FIELDS.items()},
+    "Who applies. Stored encrypted.",
+)
+ApplicationInputSerializer = _made(
+    "ApplicationInputSerializer",
+    StrictSerializer,
+    {
+        **{name: input_field(name, spec) for name, spec in APPLICATION_FIELDS.items()},
+        "applicant": _ApplicantInput(required=False, allow_null=True),
+        "attributes": AttributesField(required=False, allow_null=True, help_text="The lender's own fields, each declared beforehand."),
+    },
+    "One application. All but `amount` may be missing.",
+)
+ApplicantSerializer = _made(
+    "ApplicantSerializer",
+    serializers.Serializer,
+    {name: serializers.CharField(allow_null=True) for name in APPLICANT_FIELDS},
+    f"Each value that was given, or {MASK} in its place for whoever may not see personal data.",
+)
+
+
+class _ApplicationSummary(serializers.Serializer):
+    """What a list shows; nothing in it is encrypted."""
+
+    def to_representation(self, instance: LoanApplication) -> dict[str, Any]:
+        # The database says "not given" of a text as an empty one.
+        return {name: None if value == "" else value for name, value in super().to_representation(instance).items()}
+
+
+ApplicationSummarySerializer = _made(
+    "ApplicationSummarySerializer",
+    _ApplicationSummary,
+    {
+        "id": serializers.IntegerField(),
+        "url": serializers.HyperlinkedIdentityField(view_name="api:application", lookup_field="pk"),
+        **{name: _output_field(name, spec) for name, spec in APPLICATION_FIELDS.items()},
+        "status": serializers.ChoiceField(choices=Status.choices),
+        "default_probability": serializers.FloatField(allow_null=True, help_text="Of the latest score."),
+        "grade": serializers.CharField(allow_null=True),
+        "synthetic": serializers.BooleanField(help_text="Made up by the demo generator: no real person applied."),
+        "created_at": serializers.DateTimeField(),
+    },
+    "An application without its applicant, attributes and history.",
+)
+
+
+class ApplicationSerializer(ApplicationSummarySerializer):
+    """An application with its applicant, the state of its score, and the latest decision."""
+
+    attributes = serializers.DictField(child=serializers.JSONField(), help_text="Without the protected ones, which nobody decides by.")
+    applicant = serializers.SerializerMethodField()
+    applicant_masked = serializers.SerializerMethodField(help_text="Whether personal data are withheld from you.")
+    job = JobSummarySerializer(source="latest_job", allow_null=True)
+    prediction = PredictionSerializer(source="latest_prediction", allow_null=True, help_text="The score that counts, with its reasons.")
+    decision = DecisionSerializer(source="latest_decision", allow_null=True)
+
+    @extend_schema_field(ApplicantSerializer(allow_null=True))
+    def get_applicant(self, application: LoanApplication) -> dict[str, str | None] | None:
+        applicant = application.applicant
+        if applicant is None:
+            return None
+        masked = self.get_applicant_masked(application)
+        values = {name: str(getattr(applicant, name) or "") for name in APPLICANT_FIELDS}
+        return {name: (MASK if masked else value) if value else None for name, value in values.items()}
+
+    def get_applicant_masked(self, application: LoanApplication) -> bool:
+        return not sees_personal_data(self.context["request"].user, application)
+
+
+class ApplicationFilter(filters.FilterSet):
+    status = filters.MultipleChoiceFilter(choices=Status.choices)
+    grade = filters.CharFilter(max_length=2)
+    product = filters.CharFilter(field_name="product__code", max_length=64)
+    external_reference = filters.CharFilter(max_length=64)
+    amount_min = filters.NumberFilter(field_name="amount", lookup_expr="gte", max_digits=14, decimal_places=2)
+    amount_max = filters.NumberFilter(field_name="amount", lookup_expr="lte", max_digits=14, decimal_places=2)
+    submitted_after = filters.IsoDateTimeFilter(field_name="submitted_at", lookup_expr="gte")
+    submitted_before = filters.IsoDateTimeFilter(field_name="submitted_at", lookup_expr="lt")
+
+
+class ApplicationList(DeskView):
+    listed = True
+    scopes: ClassVar = {"GET": "read", "POST": "submit"}
+    problems: ClassVar = {"POST": ("duplicate-reference",)}
+    orderings = ("-id", "id", "submitted_at", "-submitted_at", "amount", "-amount", "default_probability", "-default_probability")
+    serializer_class = ApplicationSummarySerializer
+    filterset_class = ApplicationFilter
+    queryset = LoanApplication.objects.none()
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("wait",) if self.request.method == "POST" else ()
+
+    def get_queryset(self) -> object:
+        return LoanApplication.objects.visible_to(self.request.user).select_related("product")
+
+    @extend_schema(operation_id="applications_list", responses=ApplicationSummarySerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Applications that you may see: your own, or all of them for staff who may view applications. Newest first."""
+        return self.listing(request)
+
+    @extend_schema(
+        operation_id="applications_create",
+        request=ApplicationInputSerializer,
+        responses={201: ApplicationSerializer},
+        parameters=[
+            OpenApiParameter("wait", {"type": "string", "enum": ["0", "1"]}, description="1: score within the request (scope `read` too)."),
+            OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201], description="Address of the application."),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """Submit one application. It is stored with its scoring job; the score follows within seconds, or with `wait=1` in this answer."""
+        waits = self._waits(request)
+        given = ApplicationInputSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        received = intake.submit(given.validated_data, submitted_by=request.user)
+        application, prediction = received.application, None
+        application.latest_job = received.job
+        if waits:
+            prediction = wait.score_within(received.job.pk, seconds=WAIT_SECONDS)
+            # Scoring moved the row on by SQL of its own.
+            application.refresh_from_db(fields=["status", "grade", "default_probability"])
+        # What the database itself fills in (created_at of the job) is read back with it.
+        received.job.refresh_from_db()
+        application.latest_prediction, application.latest_decision = prediction, None
+        data = ApplicationSerializer(application, context=self.get_serializer_context()).data
+        location = reverse("api:application", kwargs={"pk": application.pk}, request=request)
+        return Response(data, status=201, headers={"Location": location})
+
+    @staticmethod
+    def _waits(request: Request) -> bool:
+        asked = request.query_params.get("wait", "0")
+        if asked not in ("0", "1"):
+            raise InvalidRequest({"wait": "must be 0 or 1"})
+        if asked == "1":
+            require(request, "read")
+        return asked == "1"
+
+
+
+
+class ApplicationDetail(DeskView):
+    serializer_class = ApplicationSerializer
+    queryset = LoanApplication.objects.none()
+
+    @extend_schema(operation_id="applications_retrieve")
+    def get(self, request: Request, pk: int) -> Response:
+        """One application, with the state of its score and the latest decision."""
+        application = visible_application(request, pk, "product", "applicant")
+        application.latest_job = application.scoring_jobs.order_by("-pk").first()
+        application.latest_prediction = Prediction.objects.latest_of(application)
+        application.latest_decision = application.decisions.select_related("officer").order_by("-pk").first()
+        return Response(self.get_serializer(application).data)

@@ -1,0 +1,112 @@
+"""Decisions on an application, and the reasons that one can be given for."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from loans.api.base import DeskView
+from loans.api.fields import StrictSerializer, TextField
+from loans.api.permissions import visible_application
+from loans.models import Decision, Status
+from loans.models.decision import Outcome
+from loans.models.fields import FieldSpec
+from loans.services import decisions, rulepack
+
+
+class DecisionSerializer(serializers.Serializer):
+    id = serializers.IntegerField()
+    application = serializers.IntegerField(source="application_id")
+    outcome = serializers.ChoiceField(choices=Outcome.choices)
+    reason = serializers.CharField(help_text="Code of the reason, from the rule pack in force.")
+    reason_text = serializers.CharField(help_text="The reason as it read on the day.")
+    note = serializers.SerializerMethodField(help_text="Null for whoever may not see the desk's own notes (loans.view_decision).")
+    officer = serializers.SerializerMethodField(help_text="Who decided; null likewise.")
+    prediction = serializers.IntegerField(source="prediction_id", allow_null=True, help_text="The score that it rests on.")
+    created_at = serializers.DateTimeField()
+
+    def get_note(self, decision: Decision) -> str | None:
+        return decision.note if self._sees_desk else None
+
+    def get_officer(self, decision: Decision) -> str | None:
+        return decision.officer.get_username() if self._sees_desk else None
+
+    @property
+    def _sees_desk(self) -> bool:
+        """Notes are written for colleagues. A client learns the outcome and the reason."""
+        user = self.context["request"].user
+        return user.has_perm("loans.view_decision") or user.has_perm("loans.decide_loanapplication")
+
+
+class DecisionsSerializer(serializers.Serializer):
+    status = serializers.ChoiceField(choices=Status.choices)
+    decision = DecisionSerializer(allow_null=True, help_text="The latest; null where nobody has decided.")
+    history = DecisionSerializer(many=True, help_text="All decisions, the latest first.")
+
+
+class DecisionInputSerializer(StrictSerializer):
+    outcome = serializers.ChoiceField(choices=Outcome.choices)
+    reason = TextField(FieldSpec("code", "Reason", max_length=64, required=True), help_text="A code of /api/v1/decision-reasons/.")
+    note = TextField(FieldSpec("text", "Note", max_length=decisions.MAX_NOTE), required=False, default="")
+    seen_prediction = serializers.IntegerField(
+        min_value=1, max_value=2**63 - 1, required=False, allow_null=True, default=None,
+        help_text="Id of the prediction that you looked at: where the current one is another, nothing is decided and the answer is 409.",
+    )  # fmt: skip
+
+
+class ApplicationDecision(DeskView):
+    scopes: ClassVar = {"GET": "read", "POST": "decide"}
+    problems: ClassVar = {"POST": ("already-decided", "score-changed", "not-decidable")}
+    serializer_class = DecisionsSerializer
+    queryset = Decision.objects.none()
+
+    @extend_schema(operation_id="applications_decision_retrieve", responses=DecisionsSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """The application's decisions."""
+        application = visible_application(request, pk)
+        history = list(application.decisions.select_related("officer").order_by("-pk"))
+        data = {"status": application.status, "decision": history[0] if history else None, "history": history}
+        return Response(DecisionsSerializer(data, context=self.get_serializer_context()).data)
+
+    @extend_schema(operation_id="applications_decision_create", request=DecisionInputSerializer, responses={201: DecisionSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        """Decide the application in your name. Append-only: a decision is never changed, and approve and decline are final."""
+        visible_application(request, pk)
+        given = DecisionInputSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        decision = decisions.decide(pk, officer=request.user, **given.validated_data)
+        return Response(DecisionSerializer(decision, context=self.get_serializer_context()).data, status=201)
+
+
+class DecisionReasonSerializer(serializers.Serializer):
+    outcome = serializers.ChoiceField(choices=Outcome.choices)
+    code = serializers.CharField()
+    text = serializers.CharField()
+    note_required = serializers.BooleanField()
+
+
+class DecisionReasonsSerializer(serializers.Serializer):
+    rule_pack = serializers.CharField()
+    source = serializers.CharField()
+    effective_from = serializers.CharField()
+    reasons = DecisionReasonSerializer(many=True)
+
+
+class DecisionReasons(DeskView):
+    serializer_class = DecisionReasonsSerializer
+
+    @extend_schema(operation_id="decision_reasons_retrieve")
+    def get(self, request: Request) -> Response:
+        """The reasons that a decision can be given for, by outcome: the rule pack in force."""
+        pack = rulepack.in_force()
+        reasons: list[dict[str, Any]] = [
+            {"outcome": outcome, "code": reason.code, "text": reason.text, "note_required": reason.note_required}
+            for outcome, by_code in pack.reasons.items()
+            for reason in by_code.values()
+        ]
+        data = {"rule_pack": pack.name, "source": pack.source, "effective_from": pack.effective_from, "reasons": reasons}
+        return Response(DecisionReasonsSerializer(data).data)

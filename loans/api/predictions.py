@@ -1,0 +1,69 @@
+"""Predictions: what the serving model said of an application, and why."""
+
+from __future__ import annotations
+
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from loans.api.base import DeskView
+from loans.models import LoanApplication, ModelKind, Prediction
+
+
+class ReasonSerializer(serializers.Serializer):
+    direction = serializers.ChoiceField(choices=["against", "for"], help_text="Whether it speaks against the applicant or for him.")
+    family = serializers.CharField(help_text="What the reason is about; features that tell one story share a family.")
+    code = serializers.CharField(help_text="The rule pack's code of a reason against; empty for one in favour.")
+    text = serializers.CharField()
+    contribution = serializers.FloatField(help_text="Log-odds that the family adds.")
+    features = serializers.DictField(child=serializers.JSONField(allow_null=True), help_text="The values that it rests on.")
+
+
+class ScoringModelSerializer(serializers.Serializer):
+    kind = serializers.ChoiceField(choices=ModelKind.choices)
+    version = serializers.IntegerField()
+    algorithm = serializers.CharField()
+    synthetic = serializers.BooleanField(help_text="Trained on generated applications: worth nothing for real ones.")
+
+
+class PredictionSerializer(serializers.Serializer):
+    id = serializers.IntegerField()
+    application = serializers.IntegerField(source="application_id")
+    job = serializers.IntegerField(source="scoring_job_id")
+    kind = serializers.ChoiceField(choices=ModelKind.choices)
+    model = ScoringModelSerializer(source="model_version")
+    probability = serializers.FloatField(min_value=0, max_value=1)
+    grade = serializers.CharField()
+    points = serializers.IntegerField()
+    log_odds = serializers.FloatField(help_text="= baseline + the sum of all contributions.")
+    baseline = serializers.FloatField()
+    reasons = ReasonSerializer(many=True)
+    contributions = serializers.DictField(child=serializers.FloatField(), help_text="Log-odds by feature.")
+    created_at = serializers.DateTimeField()
+
+
+class PredictionFilter(filters.FilterSet):
+    application = filters.NumberFilter(field_name="application_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
+    kind = filters.ChoiceFilter(choices=ModelKind.choices)
+    version = filters.NumberFilter(field_name="model_version__version", min_value=1, max_value=2**31 - 1, decimal_places=0)
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+
+class PredictionList(DeskView):
+    """Predictions of the applications that you may see, newest first. A shadow model's are never among them."""
+
+    listed = True
+    serializer_class = PredictionSerializer
+    filterset_class = PredictionFilter
+    queryset = Prediction.objects.none()
+
+    def get_queryset(self) -> object:
+        visible = LoanApplication.objects.visible_to(self.request.user)
+        return Prediction.objects.filter(shadow=False, application__in=visible).select_related("model_version")
+
+    @extend_schema(operation_id="predictions_list", responses=PredictionSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        return self.listing(request)

@@ -1,0 +1,28 @@
+"""Addresses under /api/. What is not among them is a problem document too."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from loans.api.applications import ApplicationDetail, ApplicationList
+from loans.api.decisions import ApplicationDecision, DecisionReasons
+from loans.api.jobs import JobDetail
+from loans.api.models import ModelList
+from loans.api.predictions import PredictionList
+from loans.api.root import nothing_here, problem_kind
+from loans.api.schema import DocsView, SchemaView
+
+app_name = "api"
+urlpatterns = [
+    path("v1/applications/", ApplicationList.as_view(), name="applications"),
+    path("v1/applications/<int:pk>/", ApplicationDetail.as_view(), name="application"),
+    path("v1/applications/<int:pk>/decision/", ApplicationDecision.as_view(), name="decision"),
+    path("v1/decision-reasons/", DecisionReasons.as_view(), name="decision-reasons"),
+    path("v1/predictions/", PredictionList.as_view(), name="predictions"),
+    path("v1/jobs/<int:pk>/", JobDetail.as_view(), name="job"),
+    path("v1/models/", ModelList.as_view(), name="models"),
+    path("schema/", SchemaView.as_view(), name="schema"),
+    path("docs/", DocsView.as_view(url_name="api:schema"), name="docs"),
+    path("problems/<slug:slug>/", problem_kind, name="problem"),
+    re_path(r"^.*$", nothing_here),
+]
