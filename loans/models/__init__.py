@@ -10,12 +10,14 @@ from loans.models.import_batch import ImportBatch, ImportRowError
 from loans.models.job import RunState, ScoringJob, ScoringState
 from loans.models.model_version import ModelKind, ModelState, ModelVersion
 from loans.models.outcome import LoanOutcome, OutcomeState
+from loans.models.policy import Advice, KnockOutRule, Policy
 from loans.models.prediction import FeatureSnapshot, Prediction
 from loans.models.product import LoanProduct
 from loans.models.protected import ProtectedAttributes
 from loans.models.training_run import TrainingRun
 
 __all__ = [
+    "Advice",
     "ApiKey",
     "Applicant",
     "AttributeDefinition",
@@ -24,6 +26,7 @@ __all__ = [
     "Heartbeat",
     "ImportBatch",
     "ImportRowError",
+    "KnockOutRule",
     "LoanApplication",
     "LoanOutcome",
     "LoanProduct",
@@ -31,6 +34,7 @@ __all__ = [
     "ModelState",
     "ModelVersion",
     "OutcomeState",
+    "Policy",
     "Prediction",
     "ProtectedAttributes",
     "RunState",

@@ -7,6 +7,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from loans.models.policy import Advice
+
 
 class Outcome(models.TextChoices):
     APPROVE = "approve", "Approve"
@@ -22,6 +24,8 @@ class Decision(models.Model):
     reason_text = models.CharField(max_length=300, help_text="The reason as it read on the day.")
     note = models.TextField(blank=True, max_length=4000)
     prediction = models.ForeignKey("loans.Prediction", on_delete=models.PROTECT, null=True, blank=True, related_name="decisions")
+    advice = models.CharField(max_length=7, blank=True, choices=Advice, help_text="What the officer was advised.")
+    override = models.BooleanField(default=False, help_text="The officer decided against the advice.")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from loans.models.model_version import ModelKind
+from loans.models.policy import Advice
 
 
 class FeatureSnapshot(models.Model):
@@ -39,6 +40,9 @@ class Prediction(models.Model):
     points = models.SmallIntegerField()
     contributions = models.JSONField(help_text="Log-odds added by each feature against the baseline; they add up to the score.")
     reasons = models.JSONField(help_text="The main reasons against and for, by family, in the order of their weight.")
+    advice = models.CharField(max_length=7, blank=True, choices=Advice, help_text="What the policy in force made of the score.")
+    knock_outs = models.JSONField(default=list, help_text="The rules that ruled the application out whatever its score.")
+    policy = models.ForeignKey("loans.Policy", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     shadow = models.BooleanField(default=False, help_text="A shadow's score is watched and never reaches a decision.")
     created_at = models.DateTimeField(db_default=Now())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
@@ -21,11 +22,15 @@ CHUNK = 5_000
 
 @dataclass(frozen=True)
 class ScoringFrame:
-    """frame: one row an application, in the order of `application_ids`; submitted_at beside it."""
+    """frame: one row an application, in the order of `application_ids`; submitted_at beside it.
+
+    facts: all that the application says, {field or attribute: plain value or None}: a model's schema may hold less.
+    """
 
     frame: pd.DataFrame
     submitted_at: pd.Series
     application_ids: list[int]
+    facts: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,12 @@ def schema_in_force() -> Schema:
 
 def scoring_frame(application_ids: Sequence[int], schema: Schema) -> ScoringFrame:
     """The features of these applications as the schema wants them. An id that does not exist is left out."""
-    rows = list(_rows(LoanApplication.objects.filter(pk__in=application_ids).order_by("pk"), schema))
+    rows = list(_rows(LoanApplication.objects.filter(pk__in=application_ids).order_by("pk")))
     return ScoringFrame(
         frame=_frame(rows, schema),
         submitted_at=_times([row["submitted_at"] for row in rows], "submitted_at"),
         application_ids=[row["pk"] for row in rows],
+        facts=[_facts(row) for row in rows],
     )
 
 
@@ -80,7 +86,7 @@ def outcome_frame(schema: Schema) -> OutcomeFrame:
     loans = LoanOutcome.objects.order_by("application__submitted_at", "application_id")
     outcomes = list(loans.values("application_id", "state", "defaulted_on", "observed_on").iterator(chunk_size=CHUNK))
     with_outcome = LoanApplication.objects.filter(outcome__isnull=False).order_by("submitted_at", "pk")
-    rows = list(_rows(with_outcome, schema, "synthetic", "protected__values"))
+    rows = list(_rows(with_outcome, "synthetic", "protected__values"))
     digest = hashlib.sha256()
     for outcome, row in zip(outcomes, rows, strict=True):
         digest.update(f"{row['pk']} {outcome['state']} {outcome['defaulted_on']} {row['amount']}\n".encode())
@@ -104,10 +110,14 @@ def outcome_frame(schema: Schema) -> OutcomeFrame:
     )
 
 
-def _rows(applications: QuerySet, schema: Schema, *extra: str) -> Iterable[dict[str, Any]]:
-    fields = [name for name in FEATURE_FIELDS if name in schema and name != "product"]
-    wanted = {"pk", "submitted_at", "amount", "attributes", "product__code", *fields, *extra}
+def _rows(applications: QuerySet, *extra: str) -> Iterable[dict[str, Any]]:
+    wanted = {"pk", "submitted_at", "attributes", "product__code", *FEATURE_FIELDS, *extra} - {"product"}
     return applications.values(*wanted).iterator(chunk_size=CHUNK)
+
+
+def _facts(row: dict[str, Any]) -> dict[str, Any]:
+    facts = {name: row["product__code" if name == "product" else name] for name in FEATURE_FIELDS}
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in (row["attributes"] | facts).items()}
 
 
 def _frame(rows: list[dict[str, Any]], schema: Schema) -> pd.DataFrame:

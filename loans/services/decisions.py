@@ -62,6 +62,8 @@ def decide(
             reason_text=chosen.text,
             note=note,
             prediction=prediction,
+            advice=prediction.advice if prediction else "",
+            override=is_override(outcome, prediction),
         )
         application.status = STATUS_AFTER[Outcome(outcome)]
         application.save(update_fields=["status"])
@@ -78,3 +80,8 @@ def _refuse_unless_open(application: LoanApplication, outcome: str) -> None:
     if application.status == Status.RECEIVED:
         raise DecisionRefused("This application still waits for its score. It can be decided as soon as it has one, or needs review.")
     raise DecisionRefused(f"This application is “{application.get_status_display().lower()}”; it can't be decided.")
+
+
+def is_override(outcome: str, prediction: Prediction | None) -> bool:
+    """Whether a final decision goes against the advice. Referring is no decision yet, and “look closer” advises neither way."""
+    return prediction is not None and (prediction.advice, outcome) in {("approve", "decline"), ("decline", "approve")}

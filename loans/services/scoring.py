@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from loans.models import FeatureSnapshot, LoanApplication, ModelKind, Prediction, ScoringJob, ScoringState, Status
 from loans.queries.frames import ScoringFrame, as_snapshot, scoring_frame
-from loans.services import reasons, registry
+from loans.services import policy, reasons, registry
 
 if TYPE_CHECKING:
     from mlcore.risk.base import Scores
@@ -147,6 +147,7 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
     grades, points = model.grade(scores.probability), model.points(scores.log_odds)
     all_reasons = reasons.for_scores(model, scores, features.frame)
     snapshots = as_snapshot(features.frame)
+    terms = policy.in_force()
     with transaction.atomic():
         held = _held(claims)
         predictions, rests, updates = [], [], []
@@ -155,6 +156,7 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
             if claim.job_id not in held:
                 continue  # Somebody else took the job over while we were scoring: theirs counts.
             probability = float(scores.probability[row])
+            advised = terms.advise(probability, features.facts[row])
             predictions.append(
                 Prediction(
                     application_id=application_id,
@@ -168,6 +170,9 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
                     points=int(points[row]),
                     contributions=dict(zip(scores.features, scores.contributions[row].tolist(), strict=True)),
                     reasons=all_reasons[row],
+                    advice=advised.advice,
+                    knock_outs=advised.knock_outs,
+                    policy_id=terms.policy.pk,
                 )
             )
             rests.append(FeatureSnapshot(scoring_job_id=claim.job_id, application_id=application_id, values=snapshots[row]))

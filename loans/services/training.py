@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 
 from loans.models import ModelKind, RunState, TrainingRun
 from loans.queries.frames import OutcomeFrame, outcome_frame, schema_in_force
-from loans.services import registry
+from loans.services import policy, registry
 from loans.services.scoring import worker_name
 from loans.services.wakeups import wake_training
 from mlcore.progress import Cancelled, Progress, part, silent
@@ -174,7 +174,10 @@ def _train(run: TrainingRun, progress: Progress) -> None:
     schema = schema_in_force()
     loans = outcome_frame(schema)
     data, labels = _labelled(loans, schema)
-    result = train_default_risk(data, seed=run.seed, labels=labels, progress=part(progress, 0.05, 0.97))
+    terms = policy.in_force().policy
+    result = train_default_risk(
+        data, seed=run.seed, labels=labels, terms=policy.profit_terms(), cutoff=terms.approve_below, progress=part(progress, 0.05, 0.97)
+    )
     # Counted, never treated as good: an application that was declined has no outcome.
     report = result.report | {"without_outcome": {"declined": loans.declined, "undecided": loans.undecided}}
     progress(0.98, "Storing the model")
