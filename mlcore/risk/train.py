@@ -16,6 +16,7 @@ from mlcore.metrics import ProfitTerms, rounded
 from mlcore.progress import Progress, part, silent
 from mlcore.risk import assess, ladder, report
 from mlcore.risk.base import Dataset, FitError
+from mlcore.risk.fairness import fairness_report
 from mlcore.risk.grades import Grades
 from mlcore.risk.model import RiskModel, make_baseline
 from mlcore.risk.reasons import Families, correlated
@@ -113,6 +114,7 @@ def train_default_risk(
         warnings=warnings + _doubts(chosen, used, how),
         seed=seed,
     )
+    made["fairness"] = _fairness(data, assessments, chosen, terms, cutoff)
     made["seconds"] = rounded(time.perf_counter() - started, 2)
     made["peak_memory_mb"] = rounded(report.peak_memory_mb(), 1)
     progress(1.0, f"{report.title(choice.name)}: AUC {chosen.auc:.3f}")
@@ -176,6 +178,25 @@ def _model(
         baseline=make_baseline(rung, frame, dates, **at),
         families=Families.of_schema(schema, correlated(data.frame, schema)),
         grades=grades or Grades.from_probabilities(probability),
+    )
+
+
+def _fairness(
+    data: Dataset, assessments: list[assess.Assessment], chosen: assess.Assessment, terms: ProfitTerms, cutoff: float
+) -> dict[str, Any] | None:
+    """Of the judged rows, with all rungs as candidates for a less discriminatory one. None where no protected characteristic is given."""
+    if data.protected is None or not len(data.protected.columns):
+        return None
+    rows, probability = assess.averaged(chosen)
+    return fairness_report(
+        data.protected.iloc[rows],
+        data.default[rows],
+        probability,
+        cutoff=cutoff,
+        amount=None if data.amount is None else data.amount[rows],
+        terms=terms,
+        alternatives={each.name: assess.averaged(each)[1] for each in assessments if each.name != "prior"},
+        chosen=chosen.name,
     )
 
 
