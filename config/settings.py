@@ -196,6 +196,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ScoringStateEnum": "loans.models.job.ScoringState",
+        "ModelStateEnum": "loans.models.model_version.ModelState",
+        "StatusEnum": "loans.models.application.Status",
+        "OutcomeEnum": "loans.models.decision.Outcome",
+    },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", default=2_500_000)
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
@@ -251,6 +257,8 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
+        # Without Django's own handler, which would say each line a second time.
+        "django": {"handlers": []},
         # Request bodies carry people's data; Django logs paths only, and SQL logging would undo that.
         "django.db.backends": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
@@ -267,6 +275,9 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "loans.admin.site.environment",
+    "DASHBOARD_CALLBACK": "loans.admin.home.dashboard",
+    "STYLES": ["loans.admin.site.style"],
+    "SCRIPTS": ["loans.admin.site.script"],
     "COLORS": {
         "primary": {
             "50": "oklch(97.0% .014 254.6)",
@@ -300,7 +311,7 @@ UNFOLD = {
                         "title": "Decisions",
                         "icon": "gavel",
                         "link": reverse_lazy("admin:loans_decision_changelist"),
-                        "permission": "loans.admin.site.may_view_applications",
+                        "permission": "loans.admin.site.may_view_decisions",
                     },
                     {
                         "title": "Imports",
@@ -323,13 +334,42 @@ UNFOLD = {
                         "title": "Training runs",
                         "icon": "fitness_center",
                         "link": reverse_lazy("admin:loans_trainingrun_changelist"),
-                        "permission": "loans.admin.site.may_view_models",
+                        "permission": "loans.admin.site.may_view_trainings",
                     },
                     {
                         "title": "Attributes",
                         "icon": "category",
                         "link": reverse_lazy("admin:loans_attributedefinition_changelist"),
-                        "permission": "loans.admin.site.may_view_models",
+                        "permission": "loans.admin.site.may_view_attributes",
+                    },
+                ],
+            },
+            {
+                "title": "Administration",
+                "items": [
+                    {
+                        "title": "Products",
+                        "icon": "sell",
+                        "link": reverse_lazy("admin:loans_loanproduct_changelist"),
+                        "permission": "loans.admin.site.may_change_products",
+                    },
+                    {
+                        "title": "API keys",
+                        "icon": "key",
+                        "link": reverse_lazy("admin:loans_apikey_changelist"),
+                        "permission": "loans.admin.site.may_view_keys",
+                    },
+                    {
+                        "title": "Users",
+                        "icon": "person",
+                        "link": reverse_lazy("admin:auth_user_changelist"),
+                        "permission": "loans.admin.site.may_view_users",
+                    },
+                    {
+                        "title": "Groups",
+                        "icon": "group",
+                        "link": reverse_lazy("admin:auth_group_changelist"),
+                        "permission": "loans.admin.site.may_view_groups",
                     },
                 ],
             },

@@ -1,9 +1,12 @@
-"""What unfold asks of us on every page: the badge in the corner, and which entries of the sidebar this person may use."""
+"""What unfold asks of us on every page: our style and script, the badge in the corner, and which entries of the sidebar this person may use."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.conf import settings
 from django.http import HttpRequest
+from django.templatetags.static import static
 
 
 def environment(request: HttpRequest) -> list[str] | None:
@@ -11,13 +14,28 @@ def environment(request: HttpRequest) -> list[str] | None:
     return ["Development", "warning"] if settings.DEBUG else None
 
 
-def may_view_applications(request: HttpRequest) -> bool:
-    return request.user.has_perm("loans.view_loanapplication")
+def style(request: HttpRequest) -> str:
+    return static("loans/desk.css")
 
 
-def may_view_imports(request: HttpRequest) -> bool:
-    return request.user.has_perm("loans.view_importbatch")
+def script(request: HttpRequest) -> str:
+    return static("loans/desk.js")
 
 
-def may_view_models(request: HttpRequest) -> bool:
-    return request.user.has_perm("loans.view_modelversion")
+def _may(permission: str) -> Callable[[HttpRequest], bool]:
+    def may(request: HttpRequest) -> bool:
+        return request.user.has_perm(permission)
+
+    return may
+
+
+may_view_applications = _may("loans.view_loanapplication")
+may_view_decisions = _may("loans.view_decision")
+may_view_imports = _may("loans.view_importbatch")
+may_view_models = _may("loans.view_modelversion")
+may_view_trainings = _may("loans.view_trainingrun")
+may_view_attributes = _may("loans.view_attributedefinition")
+may_change_products = _may("loans.change_loanproduct")
+may_view_keys = _may("loans.view_apikey")
+may_view_users = _may("auth.view_user")
+may_view_groups = _may("auth.view_group")

@@ -1,0 +1,179 @@
+"""Model versions: what each is worth, which one serves, and the two buttons: train and promote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.db.models.fields.json import KT
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.views import ChangeList
+
+from loans.admin import charts
+from loans.admin.base import DeskAdmin, ReadOnly, badge, post_only
+from loans.admin.training_run import TRAINS
+from loans.models import ModelKind, ModelVersion, TrainingRun
+from loans.models.job import ACTIVE_RUN
+from loans.queries.model_page import SYNTHETIC, model_page
+from loans.queries.words import percent
+from loans.services import registry, training
+
+PROMOTES = "loans.promote_modelversion"
+STATE_TONES = {"champion": "success", "challenger": "primary", "shadow": "info"}
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnly, DeskAdmin):
+    ordering = ("kind", "-version")
+    list_display = ("version_shown", "state_shown", "algorithm_shown", "auc", "default_rate", "trained_on", "created_by", "created_at")
+    list_filter = ("kind", "state")
+    list_filter_submit = False
+    list_select_related = ("created_by",)
+    list_before_template = "loans/train.html"
+    empty_title = "No model yet"
+    empty_text = "Train the first one: it needs past loans with their outcomes. The first of its kind serves at once; later ones wait for “Promote”."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related("created_by", "promoted_by")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        base = super().get_changelist(request, **kwargs)
+
+        class Versions(base):
+            def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet:
+                # A report is some 100 KB; the list takes three figures out of it and leaves it where it is.
+                return (
+                    super().get_queryset(request, *args, **kwargs).defer("report").annotate(
+                        auc_value=KT("report__champion__figures__auc__value"), auc_low=KT("report__champion__figures__auc__low"),
+                        auc_high=KT("report__champion__figures__auc__high"), rate=KT("report__baselines__default_rate"),
+                        loans=KT("report__data__rows"), title=KT("report__choice__title"),
+                    )
+                )  # fmt: skip
+
+        return Versions
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        active = TrainingRun.objects.filter(state__in=ACTIVE_RUN).order_by("pk").first()
+        sees = request.user.has_perm("loans.view_trainingrun")
+        return super().changelist_view(
+            request,
+            {
+                "train_url": reverse("admin:loans_modelversion_train") if request.user.has_perm(TRAINS) else "",
+                "kinds": ModelKind.choices,
+                "active_run": active,
+                "active_percent": round(100 * active.share_done) if active else 0,
+                "active_url": reverse("admin:loans_trainingrun_change", args=[active.pk]) if active and sees else "",
+                **(extra_context or {}),
+            },
+        )
+
+    def custom_paths(self) -> list[URLPattern]:
+        return [
+            self.at("train/", self.train_view, "train"),
+            self.at("<int:object_id>/promote/", self.promote_view, "promote"),
+        ]
+
+    @post_only
+    def train_view(self, request: HttpRequest) -> HttpResponse:
+        if not request.user.has_perm(TRAINS):
+            raise PermissionDenied
+        kind = request.POST.get("kind", "")
+        try:
+            run = training.start_training(kind, by=request.user)
+        except training.TrainingAlreadyActive as refusal:
+            run = TrainingRun.objects.filter(kind=kind, state__in=ACTIVE_RUN).first()
+            self.message_user(request, str(refusal), messages.WARNING)
+        except training.TrainingRefused as refusal:
+            run = None
+            self.message_user(request, str(refusal), messages.ERROR)
+        if run is None or not request.user.has_perm("loans.view_trainingrun"):
+            return HttpResponseRedirect(self.the_list())
+        return HttpResponseRedirect(reverse("admin:loans_trainingrun_change", args=[run.pk]))
+
+    @post_only
+    def promote_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        from mlcore.artifacts import ArtifactError
+
+        version = self.seen_or_refused(request, str(object_id), PROMOTES)
+        if version is None:
+            return self.gone(request, str(object_id))
+        reason = request.POST.get("reason", "").strip()
+        if not reason or len(reason) > 300:
+            problem = "Say why this version should serve: it is kept with the promotion." if not reason else "At most 300 characters."
+            return self._page(request, version, reason=reason[:1000], problem=problem)
+        try:
+            promoted = registry.promote(version, by=request.user, reason=reason)
+        except (registry.NotPromotable, ArtifactError, OSError) as refusal:
+            return self._page(request, version, reason=reason, problem=str(refusal))
+        self.log_change(request, promoted, f"Promoted: {reason}")
+        return self.told(request, promoted, f"{promoted} serves from now on. Applications that are scored already keep their scores.")
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        version = self.seen_or_refused(request, object_id)
+        if version is None:
+            return self.gone(request, object_id)
+        return self._page(request, version)
+
+    def _page(self, request: HttpRequest, version: ModelVersion, *, reason: str = "", problem: str = "") -> HttpResponse:
+        page = model_page(version)
+        may_promote = request.user.has_perm(PROMOTES) and not version.is_champion
+        serving = ModelVersion.objects.filter(kind=version.kind).defer("report").champion(version.kind) if not version.is_champion else None
+        context = {
+            "title": str(version),
+            "original": version,
+            "page": page,
+            "version": version,
+            "tone": STATE_TONES.get(version.state, "default"),
+            "synthetic": SYNTHETIC if version.synthetic else "",
+            "serving": serving,
+            "calibration": charts.calibration(page.reliability),
+            "distribution": charts.distribution(page.distribution),
+            "roc": charts.roc(page.roc),
+            "reliability": [
+                {
+                    "rows": row.get("rows"),
+                    "predicted": percent(row.get("predicted")),
+                    "observed": percent(row.get("observed")),
+                    "interval": f"{percent(row.get('low'))}–{percent(row.get('high'))}",
+                }
+                for row in page.reliability
+            ],
+            "promote_url": reverse("admin:loans_modelversion_promote", args=[version.pk]) if may_promote else "",
+            "reason": reason,
+            "problem": problem,
+        }
+        return self.render(request, "admin/loans/modelversion/page.html", context)
+
+    @display(description="Version", ordering="version")
+    def version_shown(self, obj: ModelVersion) -> str:
+        return str(obj)
+
+    @display(description="State")
+    def state_shown(self, obj: ModelVersion) -> SafeString:
+        shown = badge(obj.get_state_display(), STATE_TONES.get(obj.state, "default"))
+        return format_html('{} <span class="ld-badge ld-synthetic" title="{}">synthetic</span>', shown, SYNTHETIC) if obj.synthetic else shown
+
+    @display(description="Chosen rung")
+    def algorithm_shown(self, obj: ModelVersion) -> str:
+        return obj.title or obj.algorithm
+
+    @display(description="AUC (chance 0.5)")
+    def auc(self, obj: ModelVersion) -> SafeString | str:
+        if obj.auc_value is None:
+            return "–"
+        interval = f"{float(obj.auc_low):.3f}–{float(obj.auc_high):.3f}" if obj.auc_low and obj.auc_high else ""
+        return format_html('<span class="ld-number">{}</span><span class="ld-under">{}</span>', f"{float(obj.auc_value):.3f}", interval)
+
+    @display(description="Default rate")
+    def default_rate(self, obj: ModelVersion) -> str:
+        return percent(float(obj.rate)) if obj.rate else "–"
+
+    @display(description="Learned from")
+    def trained_on(self, obj: ModelVersion) -> str:
+        return f"{int(float(obj.loans)):,} loans" if obj.loans else "–"

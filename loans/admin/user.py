@@ -1,0 +1,46 @@
+"""People and their roles. An administrator manages both, and must not become a superuser or an officer by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
+from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from loans.admin.base import DeskAdmin
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class UserAdmin(BaseUserAdmin, DeskAdmin):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "first_name", "last_name", "email", "is_active", "is_staff")
+    list_filter = ("is_active", "is_staff", "groups")
+    list_filter_submit = False
+    actions = None
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Else an administrator could set a superuser's password and sign in as him.
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        fixed = ("last_login", "date_joined")
+        if request.user.is_superuser:
+            return fixed
+        fixed += ("is_superuser", "user_permissions")
+        return (*fixed, "groups") if obj is not None and obj.pk == request.user.pk else fixed
+
+
+@admin.register(Group)
+class GroupAdmin(BaseGroupAdmin, DeskAdmin):
+    actions = None
