@@ -22,10 +22,11 @@ from mlcore.synth.world import (
     Product,
     World,
     WorldError,
+    months_later,
 )
 
 __all__ = [
     "BLOCK", "DIRECTIONS", "FEATURES", "LATENTS", "LEAK", "LENDER_COLUMNS", "NO_EFFECT", "PRODUCTS", "REGIONS", "SCHEMA",
     "Drift", "Generated", "Oracle", "Product", "World", "WorldError",
-    "blocks", "days_of", "expected_counts", "generate", "holidays", "latent_correlation",
+    "blocks", "days_of", "expected_counts", "generate", "holidays", "latent_correlation", "months_later",
 ]  # fmt: skip

@@ -61,7 +61,8 @@ def expected_counts(world: World) -> np.ndarray:
 
 def draw(world: World, rng: np.random.Generator, total: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`total` applications in no order: moment (datetime64[s]), product (int8 position), region (int8 position)."""
-    expected = expected_counts(world)
+    # Shares only: a world of no applications has days and seasons all the same.
+    expected = expected_counts(world.but(applications=None, applications_per_day=1.0))
     if world.overdispersion:
         luck = rng.gamma(1 / world.overdispersion, world.overdispersion, len(expected))
         expected = expected * luck[:, None, None]

@@ -155,9 +155,9 @@ def _bureau(rng: np.random.Generator, columns: Columns, latent: dict[str, np.nda
     """What a credit bureau would report; a thin file has no score."""
     n = len(age)
     history = np.maximum(np.round((age - 18) * 12 * ndtr(0.5 + latent["credit_history_months"]) ** 0.8), 0)
-    total = rng.poisson(np.exp(np.clip(0.6 + 0.35 * np.log1p(history / 6) + 0.3 * latent["accounts"], -2, 4))).astype(float)
-    recent = rng.poisson(np.exp(-2.1 + 0.9 * latent["delinquencies_24m"])).astype(float)
-    recent = np.minimum(np.where(history < 6, 0, recent), 12)
+    total = _poisson(rng, 0.6 + 0.35 * np.log1p(history / 6) + 0.3 * latent["accounts"], 40)
+    recent = _poisson(rng, -2.1 + 0.9 * latent["delinquencies_24m"], 12)
+    recent = np.where(history < 6, 0, recent)
     earlier = rng.random(n) < expit(-1.9 + 0.8 * latent["delinquencies_24m"])
     last = np.where(recent > 0, rng.integers(0, 25, n), rng.integers(25, 97, n)).astype(float)
     ever = (recent > 0) | (earlier & (history > 25))
@@ -168,12 +168,12 @@ def _bureau(rng: np.random.Generator, columns: Columns, latent: dict[str, np.nda
     thin = rng.random(n) < np.where(history < 18, 0.45, 0.02)
     columns["credit_history_months"] = np.where(rng.random(n) < 0.01, np.nan, history)
     columns["total_accounts"] = total
-    columns["open_accounts"] = rng.binomial(total.astype(np.int64), 0.55).astype(float)
+    columns["open_accounts"] = np.round(total * (0.3 + 0.5 * rng.random(n)))
     columns["delinquencies_24m"] = recent
     # Missing where there never was one: the best thing that can be said here.
     columns["months_since_delinquency"] = np.where(ever, np.minimum(last, history), np.nan)
-    columns["public_records"] = np.minimum(rng.poisson(np.exp(-3.2 + 0.9 * latent["public_records"])), 6).astype(float)
-    columns["inquiries_6m"] = np.minimum(rng.poisson(np.exp(-0.35 + 0.6 * latent["inquiries_6m"])), 15).astype(float)
+    columns["public_records"] = _poisson(rng, -3.2 + 0.9 * latent["public_records"], 6)
+    columns["inquiries_6m"] = _poisson(rng, -0.35 + 0.6 * latent["inquiries_6m"], 15)
     columns["inquiries_6m"][rng.random(n) < 0.02] = np.nan
     columns["revolving_utilisation"] = np.where(revolving, utilisation, np.nan)
     columns["revolving_balance"] = np.where(revolving, np.round(utilisation * limit), np.nan)
@@ -183,6 +183,28 @@ def _bureau(rng: np.random.Generator, columns: Columns, latent: dict[str, np.nda
 def _pick(chance: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """(n,) int8 positions drawn with these shares by uniform numbers."""
     return np.minimum(np.searchsorted(np.cumsum(shares), chance, side="right"), len(shares) - 1).astype(np.int8)
+
+
+def _poisson(rng: np.random.Generator, log_mean: np.ndarray, most: int) -> np.ndarray:
+    """(n,) float64 Poisson counts, at most `most`, by inversion: one uniform number each, whatever the mean.
+
+    So a shift of some rows' means leaves every other draw of the stream where it was: a drifted world equals the usual one until then.
+    """
+    chance = rng.random(len(log_mean))
+    count = np.zeros(len(log_mean))
+    rest = np.arange(len(log_mean))
+    mean = np.exp(log_mean)
+    probability = np.exp(-mean)
+    reached = probability.copy()
+    for number in range(1, most + 1):
+        beyond = chance[rest] >= reached
+        if not beyond.any():
+            break
+        rest, probability, reached = rest[beyond], probability[beyond], reached[beyond]
+        count[rest] = number
+        probability = probability * mean[rest] / number
+        reached = reached + probability
+    return count
 
 
 _TEXTS = {

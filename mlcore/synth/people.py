@@ -21,7 +21,6 @@ SHARED = 1 << 40
 """Rings and hubs take what they share from numbers that no person has."""
 
 
-
 def _words(*parts: str) -> np.ndarray:
     """Every way to take one word of each part and write them together; "_" is nothing, "/" a space."""
     made = ["".join(words).replace("_", "").replace("/", " ") for words in product(*(part.split() for part in parts))]

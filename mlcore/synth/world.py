@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
@@ -131,7 +132,7 @@ class World:
     @property
     def end(self) -> date:
         """The first day after the last."""
-        return np.datetime64(np.datetime64(self.start, "M") + self.months, "D").astype(object).replace(day=min(self.start.day, 28))
+        return months_later(self.start, self.months)
 
     @property
     def schema(self) -> Schema:
@@ -140,6 +141,13 @@ class World:
     def but(self, **changes: object) -> World:
         """The same world with some parameters changed."""
         return replace(self, **changes)
+
+
+def months_later(day: date, months: int) -> date:
+    """The same day of another month, or that month's last where it is too short."""
+    years, month = divmod(day.month - 1 + months, 12)
+    year = day.year + years
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
 SCHEMA = CORE.with_columns(LENDER_COLUMNS)
