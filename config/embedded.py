@@ -118,6 +118,9 @@ class Desk:
         for name in ("postgres", "postgres.new", "valkey", "artifacts", "uploads"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         shutil.rmtree(self.postgres.socket_folder, ignore_errors=True)
+        tests = Desk(self.folder / "tests")  # see tests/environment.py
+        if tests.folder.exists() and tests.stop():
+            shutil.rmtree(tests.folder)
         (self.folder / "launch.json").unlink(missing_ok=True)
 
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from config.embedded import PROJECT, ensure_environment, home
 from config.request import Request, UsageError, parse, sha256, short
+from config.supervisor import Supervisor, end_leftovers
 
 SITE_SECONDS = 90  # for the site's first answer on a slow machine
 STALLED_SECONDS = 120  # without a single application scored
@@ -182,28 +183,21 @@ class Launch:
             self.notes.append(f"No model serves: {failure} Until one does, applications wait for a person.")
 
     # --- serving ---------------------------------------------------------------------------------------------------------
-    def wait_for_site(self, supervisor) -> None:
+    def wait_for_site(self, supervisor: Supervisor) -> None:
+        """Until /readyz finds everything in order; what can't be (no model) is not waited for."""
         deadline = time.monotonic() + SITE_SECONDS
-        missing = "it does not answer"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the machine's does not know us
+        missing = ["site"]
         while time.monotonic() < deadline:
             self.check()
             supervisor.tick()
-            try:
-                with opener.open(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
-                    if answer.status == 200:
-                        return
-            except urllib.error.HTTPError as error:
-                missing = describe_unready(error.read())
-                if "champion" in missing and self.notes:
-                    return  # no model could be trained: said already
-            except OSError:
-                pass
-            self.moving(f"Waiting for the site: {missing}")
+            missing = ask_ready(self.port)
+            if not missing or (missing == ["champion"] and self.notes):
+                return
+            self.moving(f"Waiting for: {', '.join(missing)}")
             time.sleep(0.2)
-        self.notes.append(f"The site is not ready after {SITE_SECONDS} s: {missing}. See {short(home() / 'log')}.")
+        self.notes.append(f"Not ready after {SITE_SECONDS} s: {', '.join(missing)}. See {short(home() / 'log')}.")
 
-    def wait_for_scores(self, supervisor) -> None:
+    def wait_for_scores(self, supervisor: Supervisor) -> None:
         """Watch the workers empty the queue."""
         from django.db import connection
 
@@ -261,7 +255,6 @@ class Launch:
 
     def run(self) -> int:
         from config.services import services
-        from config.supervisor import Supervisor, end_leftovers
 
         folder = home()
         folder.mkdir(parents=True, exist_ok=True)
@@ -304,14 +297,20 @@ class Launch:
                 supervisor.stop(hurry=lambda: self.signals > max(asked, 1))
 
 
-def describe_unready(body: bytes) -> str:
-    """What /readyz says is missing, in a line."""
+def ask_ready(port: int) -> list[str]:
+    """The names of what /readyz finds missing; `site` where it does not answer."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the machine's does not know us
     try:
-        checks = json.loads(body).get("checks", {})
-        bad = [name for name, state in checks.items() if (state.get("ok") if isinstance(state, dict) else state) not in (True, "ok")]
-    except (ValueError, AttributeError):
-        bad = []
-    return f"not ready: {', '.join(bad)}" if bad else "it answers, but is not ready"
+        with opener.open(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            body = answer.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()
+    except OSError:
+        return ["site"]
+    try:
+        return list(json.loads(body)["degraded"])
+    except (ValueError, KeyError, TypeError):
+        return ["site"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,8 @@
-"""Loaded by pytest before anything else (`-p tests.environment`): gives the run its servers, before settings are read."""
+"""Loaded by pytest before anything else (`-p tests.environment`): gives the run its servers, before settings are read.
 
-from config.embedded import ensure_environment
+Servers of its own, beside the desk's: a test's message must not reach the workers of a desk that runs at the same time.
+"""
 
-ensure_environment(durable=False)
+from config.embedded import ensure_environment, home
+
+ensure_environment(home() / "tests", durable=False)

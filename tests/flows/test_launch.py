@@ -13,13 +13,15 @@ import sys
 import tempfile
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 
 from config.embedded import PROJECT, REQUIRED, Desk
-from config.launch import Interrupted, Launch, StepFailed, describe_unready
+from config.launch import Interrupted, Launch, StepFailed, ask_ready
 from config.request import Request, UsageError, parse
 from config.supervisor import Service, Supervisor, end_leftovers
 from loans.models import ImportBatch, LoanApplication, RunState
@@ -200,10 +202,30 @@ def test_ctrl_c_ends_a_step_quietly():
         launch.command("x", ["version"])
 
 
-def test_what_is_not_ready_is_named():
-    assert describe_unready(b'{"checks": {"database": {"ok": true}, "worker": {"ok": false}}}') == "not ready: worker"
-    assert describe_unready(b'{"checks": {"database": "ok", "champion": "none"}}') == "not ready: champion"
-    assert describe_unready(b"<html>") == "it answers, but is not ready"
+@pytest.mark.parametrize(
+    ("status", "body", "missing"),
+    [
+        (200, b'{"status": "ok", "degraded": [], "checks": {}}', []),
+        (200, b'{"status": "degraded", "degraded": ["worker", "champion"]}', ["worker", "champion"]),
+        (503, b'{"status": "down", "degraded": ["database"]}', ["database"]),
+        (500, b"<h1>Server Error</h1>", ["site"]),
+    ],
+)
+def test_what_is_not_ready_is_named(status, body, missing, monkeypatch):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # must not be asked
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.handle_request).start()
+        assert ask_ready(server.server_port) == missing
+    assert ask_ready(free_port()) == ["site"]
 
 
 # --- keeping processes alive -----------------------------------------------------------------------------------------------
