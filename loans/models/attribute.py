@@ -14,6 +14,8 @@ from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS, BadText, c
 KINDS = [("number", "Number"), ("boolean", "Yes or no"), ("category", "Category"), ("date", "Date")]
 DIRECTIONS = [(1, "higher means more risk"), (0, "not known"), (-1, "higher means less risk")]
 MAX_TEXT = 200
+# Nanoseconds since 1970, as frames count time, end in 2262; nobody's facts lie outside of these either.
+EARLIEST_DATE, LATEST_DATE = date(1800, 1, 1), date(2200, 12, 31)
 
 
 class AttributeDefinitionQuerySet(models.QuerySet):
@@ -94,9 +96,10 @@ class AttributeDefinition(models.Model):
         return text
 
     def _parse_date(self, value: object) -> str:
-        if isinstance(value, date):
-            return value.isoformat()[:10]
         try:
-            return date.fromisoformat(str(value)[:10]).isoformat()
+            day = date.fromisoformat((value.isoformat() if isinstance(value, date) else str(value))[:10])
         except ValueError:
             raise ValueError("must be a date such as 2026-03-31") from None
+        if not EARLIEST_DATE <= day <= LATEST_DATE:
+            raise ValueError(f"must lie between {EARLIEST_DATE} and {LATEST_DATE}")
+        return day.isoformat()
