@@ -167,9 +167,8 @@ class ApplicationList(DeskView):
         if waits:
             prediction = wait.score_within(received.job.pk, seconds=WAIT_SECONDS)
             # Scoring moved the row on by SQL of its own.
+            received.job.refresh_from_db()
             application.refresh_from_db(fields=["status", "grade", "default_probability"])
-        # What the database itself fills in (created_at of the job) is read back with it.
-        received.job.refresh_from_db()
         application.latest_prediction, application.latest_decision = prediction, None
         data = ApplicationSerializer(application, context=self.get_serializer_context()).data
         location = reverse("api:application", kwargs={"pk": application.pk}, request=request)

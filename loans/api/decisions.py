@@ -26,6 +26,7 @@ class DecisionSerializer(serializers.Serializer):
     reason_text = serializers.CharField(help_text="The reason as it read on the day.")
     note = serializers.SerializerMethodField(help_text="Null for whoever may not see the desk's own notes (loans.view_decision).")
     officer = serializers.SerializerMethodField(help_text="Who decided; null likewise.")
+    override = serializers.SerializerMethodField(help_text="Whether it goes against the policy's advice; null likewise.")
     prediction = serializers.IntegerField(source="prediction_id", allow_null=True, help_text="The score that it rests on.")
     created_at = serializers.DateTimeField()
 
@@ -34,6 +35,9 @@ class DecisionSerializer(serializers.Serializer):
 
     def get_officer(self, decision: Decision) -> str | None:
         return decision.officer.get_username() if self._sees_desk else None
+
+    def get_override(self, decision: Decision) -> bool | None:
+        return decision.override if self._sees_desk else None
 
     @property
     def _sees_desk(self) -> bool:

@@ -181,6 +181,7 @@ def input_field(name: str, spec: FieldSpec) -> serializers.Field:
     if name == "email":
         make = EmailField
     required = {"required": True, "allow_null": False} if spec.required else {"required": False, "allow_null": True}
+    required["error_messages"] = {"required": "is required", "null": "is required", "blank": "is required"}
     words = f"{spec.label}, in {spec.unit}" if spec.unit not in ("", "currency", "fraction") else spec.label
     return make(spec, **required, help_text=words + (", as a fraction (0.25 is 25 %)" if spec.unit == "fraction" else ""))
 
@@ -189,6 +190,7 @@ class StrictSerializer(serializers.Serializer):
     """A field that it does not know is an error: a misspelt name would otherwise be a value that silently went missing."""
 
     MAX_UNKNOWN = 20
+    default_error_messages = {"invalid": "must be an object of fields and values, not {datatype}"}
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -14,11 +16,15 @@ from loans.models import LoanApplication, ModelKind, Prediction
 
 class ReasonSerializer(serializers.Serializer):
     direction = serializers.ChoiceField(choices=["against", "for"], help_text="Whether it speaks against the applicant or for him.")
-    family = serializers.CharField(help_text="What the reason is about; features that tell one story share a family.")
     code = serializers.CharField(help_text="The rule pack's code of a reason against; empty for one in favour.")
     text = serializers.CharField()
-    contribution = serializers.FloatField(help_text="Log-odds that the family adds.")
-    features = serializers.DictField(child=serializers.JSONField(allow_null=True), help_text="The values that it rests on.")
+    family = serializers.CharField(help_text="What the reason is about; features that tell one story share a family.")
+    column = serializers.CharField(help_text="The family's strongest feature here.")
+    title = serializers.CharField()
+    effect = serializers.FloatField(help_text="Log-odds that the family adds.")
+    probability_change = serializers.FloatField()
+    value = serializers.JSONField(allow_null=True, help_text="Of that feature.")
+    missing = serializers.BooleanField()
 
 
 class ScoringModelSerializer(serializers.Serializer):
@@ -26,6 +32,22 @@ class ScoringModelSerializer(serializers.Serializer):
     version = serializers.IntegerField()
     algorithm = serializers.CharField()
     synthetic = serializers.BooleanField(help_text="Trained on generated applications: worth nothing for real ones.")
+
+
+class KnockOutSerializer(serializers.Serializer):
+    rule = serializers.CharField()
+    in_words = serializers.CharField()
+    value = serializers.JSONField(allow_null=True)
+    code = serializers.CharField(help_text="The rule pack's code of the decline reason.")
+    text = serializers.CharField()
+
+
+class _Stored(serializers.JSONField):
+    """JSON that is for good: it goes out as it was written, even by an older version that wrote it otherwise."""
+
+    def __init__(self, shape: serializers.Serializer, **kwargs: Any) -> None:
+        super().__init__(read_only=True, **kwargs)
+        self._spectacular_annotation = {"field": shape}
 
 
 class PredictionSerializer(serializers.Serializer):
@@ -39,7 +61,9 @@ class PredictionSerializer(serializers.Serializer):
     points = serializers.IntegerField()
     log_odds = serializers.FloatField(help_text="= baseline + the sum of all contributions.")
     baseline = serializers.FloatField()
-    reasons = ReasonSerializer(many=True)
+    advice = serializers.CharField(help_text="What the policy in force makes of it: approve, refer or decline; empty where there was none.")
+    knock_outs = _Stored(KnockOutSerializer(many=True), help_text="Rules that ruled the application out whatever its score.")
+    reasons = _Stored(ReasonSerializer(many=True), help_text="At most four against, then up to three for, the weightiest first.")
     contributions = serializers.DictField(child=serializers.FloatField(), help_text="Log-odds by feature.")
     created_at = serializers.DateTimeField()
 

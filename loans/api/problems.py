@@ -18,7 +18,6 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
-from rest_framework.views import set_rollback
 
 from loans.api import request_id
 from loans.services import decisions, intake, rulepack
@@ -113,7 +112,6 @@ class TooLarge(exceptions.APIException):
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """DRF's exception handler: `settings.REST_FRAMEWORK["EXCEPTION_HANDLER"]`."""
-    set_rollback()
     for types, make in _HANDLERS:
         if isinstance(error, types):
             return make(error)

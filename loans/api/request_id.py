@@ -24,5 +24,6 @@ class RequestIdFilter(logging.Filter):
     """Gives every record a `request_id` ("-" outside a request), for the formatter in settings.LOGGING."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = current.get()
+        # Django logs a request's own failure after our middleware has ended, but hands the request over with the record.
+        record.request_id = getattr(getattr(record, "request", None), "request_id", None) or current.get()
         return True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, Max, Min
 from django.db.models.functions import Now
 
@@ -86,10 +86,11 @@ class _Probe:
 def database_checks() -> list[Check]:
     """The database, and all that it knows: who wrote a heartbeat lately, and which model serves."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [str(int(DEADLINE_SECONDS * 1000))])
-        silence = dict(Heartbeat.objects.values_list("role").annotate(silent=Now() - Max("at")))
-        champion = ModelVersion.objects.only("kind", "version").champion()
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(DEADLINE_SECONDS * 1000))])
+            silence = dict(Heartbeat.objects.values_list("role").annotate(silent=Now() - Max("at")))
+            champion = ModelVersion.objects.only("kind", "version").champion()
     except DatabaseError as error:
         return [Check("database", "down", f"It does not answer ({type(error).__name__}). Nothing can be served."), *_unknown()]
     checks = [Check("database", "ok", "It answers.")]
