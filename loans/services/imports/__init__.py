@@ -1,0 +1,27 @@
+"""Loan files into applications: `run_import` is the door, `load_mapping` reads what a lender's file means. docs/IMPORT.md is the manual."""
+
+from loans.services.imports.mapping import available_mappings, load_mapping, parse_mapping
+from loans.services.imports.problems import ImportProblem, RowProblem
+from loans.services.imports.rules import Mapping, MappingProblem
+
+__all__ = [
+    "ImportProblem",
+    "Mapping",
+    "MappingProblem",
+    "RowProblem",
+    "available_mappings",
+    "cancel_import",
+    "fail_abandoned_imports",
+    "load_mapping",
+    "parse_mapping",
+    "run_import",
+]
+
+
+def __getattr__(name: str) -> object:
+    # pyarrow takes half a second to import: only who imports a file pays for it, not every process that knows of imports
+    if name in ("run_import", "cancel_import", "fail_abandoned_imports"):
+        from loans.services.imports import run
+
+        return getattr(run, name)
+    raise AttributeError(name)

@@ -1,0 +1,276 @@
+"""A loan file as chunks of text columns, in bounded memory, each row with its line in the file. Its kind is told by its first bytes.
+
+Limits, so that no file can fill memory or a disk: a line or field of 16 million characters; a chunk of 10,000 rows or 16 million
+characters; 2,000 columns; a gzip that unpacks to more than 200 times its size (past 256 MB); a workbook whose sheet unpacks to more
+than 4 GB or whose shared texts to more than 256 MB; 100 million rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from loans.models.fields import BadText, clean_text
+from loans.services.imports.problems import ImportProblem, RowProblem, quoted
+from loans.services.imports.rules import FileOptions
+
+CHUNK_ROWS = 10_000
+CHUNK_CHARACTERS = 16_000_000
+MAX_LINE = 16_000_000
+MAX_COLUMNS = 2_000
+MAX_HEADER = 200
+MAX_ROWS = 100_000_000
+MAX_UNPACK_RATIO = 200
+UNPACK_GRACE = 256_000_000
+
+_OTHER_KINDS = {
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls); save it as .xlsx or .csv",
+    b"%PDF": "a PDF; a loan file must be CSV, XLSX or Parquet",
+    b"BZh": "packed with bzip2; unpack it, or pack it with gzip",
+    b"\xfd7zX": "packed with xz; unpack it, or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it, or pack it with gzip",
+    b"7z\xbc\xaf": "a 7-Zip archive; unpack it first",
+}
+
+
+class FileProblem(ImportProblem):
+    """The file can't be read at all, or not to its end."""
+
+
+@dataclass
+class Chunk:
+    """Consecutive rows. lines: (n,) int64; columns: name → (n,) pyarrow string, "" or null where empty; share: of the file read so far.
+
+    problems: rows that could not be split into columns; they are not among the n.
+    """
+
+    lines: np.ndarray
+    columns: dict[str, pa.Array]
+    share: float
+    problems: list[RowProblem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
+class Reader(Protocol):
+    """header: the names in the file's order. row_name: what `Chunk.lines` counts, "line" or "row"."""
+
+    header: tuple[str, ...]
+    row_name: str
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
+        """The rows, with these columns only. Raises FileProblem."""
+
+
+@contextmanager
+def open_reader(path: Path, options: FileOptions, *, name: str | None = None) -> Iterator[Reader]:
+    """A reader for the file at `path`, called `name` in messages. Raises FileProblem where there is nothing to read."""
+    name = name or path.name
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise FileProblem(f"{name} can't be read: {error.strerror}.") from error
+    with raw:
+        start = raw.read(8)
+        raw.seek(0)
+        if not start:
+            raise FileProblem(f"{name} is empty.")
+        for magic, what in _OTHER_KINDS.items():
+            if start.startswith(magic):
+                raise FileProblem(f"{name} is {what}.")
+        if start.startswith(b"PAR1"):
+            from loans.services.imports.readers_tables import ParquetReader
+
+            yield ParquetReader(raw, name)
+        elif start.startswith(b"PK\x03\x04"):
+            from loans.services.imports.readers_tables import WorkbookReader
+
+            with WorkbookReader(raw, options, name) as reader:
+                yield reader
+        else:
+            yield CsvReader(raw, options, name, packed=start.startswith(b"\x1f\x8b"))
+
+
+def checked_header(names: Sequence[Any], file_name: str) -> tuple[str, ...]:
+    """Trimmed names; a blank one is called "column N", which is what a mapping calls it too. Raises FileProblem."""
+    if len(names) > MAX_COLUMNS:
+        raise FileProblem(f"{file_name} has {len(names):,} columns; at most {MAX_COLUMNS:,} are read.")
+    header = []
+    for number, name in enumerate(names, start=1):
+        try:
+            text = clean_text("" if name is None else str(name)) or f"column {number}"
+        except BadText as error:
+            raise FileProblem(f"{file_name}, header: the name of column {number} {error}.") from error
+        if len(text) > MAX_HEADER:
+            raise FileProblem(
+                f"{file_name}, header: the name of column {number} is {len(text):,} characters long. Is the first line a header?"
+            )
+        header.append(text)
+    twice = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) != len(header) else []
+    if twice:
+        places = ", ".join(
+            f"{name!r} (columns {' and '.join(str(i) for i, other in enumerate(header, 1) if other == name)})" for name in twice
+        )
+        raise FileProblem(f"{file_name} names columns twice: {places}. Rename or remove one of each.")
+    if not header:
+        raise FileProblem(f"{file_name} has no header in its first line.")
+    return tuple(header)
+
+
+class CsvReader:
+    """CSV, packed with gzip or not. Line numbers count the file's own lines, so that a quoted field may span several."""
+
+    row_name = "line"
+
+    def __init__(self, raw: BinaryIO, options: FileOptions, name: str, *, packed: bool) -> None:
+        self._raw, self._name, self._packed = raw, name, packed
+        self._options = options
+        self._size = max(Path(raw.name).stat().st_size, 1)
+        self._characters = 0
+        self._text = self._opened()
+        with self._explained():
+            first = next((line for line in iter(lambda: self._text.readline(MAX_LINE), "") if line.strip()), "")
+        if not first:
+            raise FileProblem(f"{name} is empty.")
+        self.delimiter = options.delimiter or max((",", ";", "\t", "|"), key=_outside_quotes(first).count)
+        self._text.detach()
+        self._text = self._opened()
+        csv.field_size_limit(MAX_LINE)  # one limit for the process; nothing else here reads CSV
+        self._rows = csv.reader(self._lines(), delimiter=self.delimiter, strict=True)
+        with self._explained():
+            self.header = checked_header(next(row for row in self._rows if any(cell.strip() for cell in row)), name)
+
+    def _opened(self) -> io.TextIOWrapper:
+        self._raw.seek(0)
+        unpacked = gzip.GzipFile(fileobj=self._raw) if self._packed else self._raw
+        encoding = "utf-8-sig" if self._options.encoding == "utf-8" else self._options.encoding
+        return io.TextIOWrapper(unpacked, encoding=encoding, newline="")
+
+    def _lines(self) -> Iterator[str]:
+        readline = self._text.readline
+        while line := readline(MAX_LINE):
+            if len(line) == MAX_LINE and line[-1] not in "\r\n":
+                raise FileProblem(
+                    f"{self._name}, line {self._rows.line_num + 1}: is longer than {MAX_LINE:,} characters. Is this a CSV file?"
+                )
+            self._characters += len(line)
+            yield line
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns what Python raises while reading into what the person who made the file needs to know."""
+        line = self._rows.line_num + 1 if hasattr(self, "_rows") else 1
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise FileProblem(self._where_undecodable(error)) from error
+        except StopIteration:
+            raise FileProblem(f"{self._name} is empty.") from None
+        except EOFError as error:
+            after = self._rows.line_num if hasattr(self, "_rows") else 0
+            raise FileProblem(
+                f"{self._name} is a gzip file that ends too early, after about line {after:,}: it was cut off. Copy it again."
+            ) from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise FileProblem(f"{self._name} is a damaged gzip file, after about line {line:,}: {error}.") from error
+        except csv.Error as error:
+            raise FileProblem(f"{self._name}, line {line:,}: {_csv_words(error)}") from error
+
+    def _where_undecodable(self, error: UnicodeDecodeError) -> str:
+        """Text is decoded in blocks, so the error knows no line: the file is read again as bytes to find it."""
+        self._raw.seek(0)
+        encoding = self._options.encoding
+        advice = 'Save the file as UTF-8, or say encoding = "cp1252" (or what it is) in the mapping\'s [file].'
+        offset = 0
+        if encoding != "utf-16":
+            source = gzip.GzipFile(fileobj=self._raw) if self._packed else self._raw
+            for number, line in enumerate(iter(lambda: source.readline(MAX_LINE), b""), start=1):
+                try:
+                    line.decode(encoding)
+                except UnicodeDecodeError as found:
+                    if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                        return f'{self._name} is UTF-16 text. Save it as UTF-8, or say encoding = "utf-16" in the mapping\'s [file].'
+                    byte = offset + found.start
+                    return f"{self._name}, line {number:,}: byte {byte:,} (0x{line[found.start]:02x}) is not {encoding} text. {advice}"
+                offset += len(line)
+        return f"{self._name}: is not {encoding} text ({error.reason}). {advice}"
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
+        wanted = [(name, self.header.index(name)) for name in columns]
+        total = 0
+        while True:
+            rows, lines, problems, ended = self._some()
+            total += len(rows)
+            if total > MAX_ROWS:
+                raise FileProblem(f"{self._name} has more than {MAX_ROWS:,} rows; split it.")
+            if rows or problems:
+                yield self._chunk(rows, lines, problems, wanted)
+            if ended:
+                return
+
+    def _some(self) -> tuple[list[list[str]], list[int], list[RowProblem], bool]:
+        rows: list[list[str]] = []
+        lines: list[int] = []
+        problems: list[RowProblem] = []
+        width, reader = len(self.header), self._rows
+        full = self._characters + CHUNK_CHARACTERS
+        while len(rows) < CHUNK_ROWS and len(problems) < CHUNK_ROWS and self._characters < full:
+            line = reader.line_num + 1
+            with self._explained():
+                try:
+                    # the inner loop is where a large file's time goes: nothing in it but what each row needs
+                    for row in reader:
+                        if len(row) == width:
+                            rows.append(row)
+                            lines.append(line)
+                        elif row:
+                            problems.append(RowProblem(line, "", "", f"has {len(row)} columns; the header has {width}"))
+                        line = reader.line_num + 1
+                        if len(rows) >= CHUNK_ROWS or self._characters >= full or len(problems) >= CHUNK_ROWS:
+                            break
+                    else:
+                        return rows, lines, problems, True
+                except csv.Error as error:
+                    if "field larger" in str(error):
+                        raise
+                    problems.append(RowProblem(line, "", "", _csv_words(error)))  # the reader goes on with the next line
+        self._check_unpacked()
+        return rows, lines, problems, False
+
+    def _check_unpacked(self) -> None:
+        if self._packed and self._characters > UNPACK_GRACE and self._characters > MAX_UNPACK_RATIO * self._size:
+            raise FileProblem(
+                f"{self._name} unpacks to more than {MAX_UNPACK_RATIO} times its size; that is no loan file. Unpack it and look inside."
+            )
+
+    def _chunk(self, rows: list[list[str]], lines: list[int], problems: list[RowProblem], wanted: list[tuple[str, int]]) -> Chunk:
+        turned = list(zip(*rows, strict=True)) if rows else [()] * len(self.header)
+        columns = {name: pa.array(turned[index], pa.string()) for name, index in wanted}
+        share = min(self._raw.tell() / self._size, 1.0)
+        return Chunk(np.array(lines, dtype=np.int64), columns, share, problems)
+
+
+def _outside_quotes(line: str) -> str:
+    return "".join(line.split('"')[::2])
+
+
+def _csv_words(error: csv.Error) -> str:
+    text = str(error)
+    if "unexpected end of data" in text:
+        return "a quotation mark opens here and is never closed"
+    if "expected after" in text:
+        return "a quotation mark stands inside a field; inside quotes it must be doubled"
+    if "field larger" in text:
+        return f"a field is longer than {MAX_LINE:,} characters. A quotation mark that opens here is probably never closed."
+    return quoted(text)
