@@ -79,6 +79,18 @@ def test_a_unit_changes_and_the_applicants_stay(usual):
     assert (made.true_default_probability == usual.true_default_probability).all()
 
 
+def test_people_and_rings_stay_who_they_were():
+    world = World(seed=2, applications=3_000)
+    usual = generate(world)
+    every = tuple(Drift(kind, AT, columns, size) for kind, columns, size in (
+        ("covariate", ("annual_income", "delinquencies_24m"), -0.5), ("level", (), 1.5), ("empty", ("region",), 0.5),
+    ))  # fmt: skip
+    made = generate(world.but(drifts=every))
+    assert made.applicant.equals(usual.applicant) and (made.fraud_ring == usual.fraud_ring).all()
+    assert made.submitted_at.equals(usual.submitted_at)
+    same_before(made, usual, (made.submitted_at >= str(AT)).to_numpy())
+
+
 def test_a_ramp_comes_gradually(usual):
     made, _ = with_drift(kind="level", size=2.0, ramp_days=300)
     ratio = made.true_default_probability / usual.true_default_probability
