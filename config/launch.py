@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from config.embedded import PROJECT, ensure_environment, home
-from config.request import Request, UsageError, parse, sha256, short
+from config.request import Request, UsageError, parse, sha256, short, take_port
 from config.supervisor import Supervisor, end_leftovers
 
 SITE_SECONDS = 90  # for the site's first answer on a slow machine
@@ -45,7 +46,8 @@ class Step:
 class Launch:
     """One run of the desk. Signals only set a flag, which every wait looks at: nothing is torn in the middle."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, listener: socket.socket | None = None) -> None:
+        self.listener = listener
         self.data, self.mapping, self.port = request.data, request.mapping, request.port
         self.steps: list[Step] = []
         self.signals = 0
@@ -278,7 +280,7 @@ class Launch:
                 self.command("static files", ["collectstatic", "--noinput", "--verbosity", "0"])
             logins = self.demo_logins()
             self.check()
-            supervisor = Supervisor(services(self.port, folder / "log"), folder=PROJECT, record=record, say=self.say)
+            supervisor = Supervisor(services(self.listener, folder / "log"), folder=PROJECT, record=record, say=self.say)
             try:
                 started = time.monotonic()
                 supervisor.start()
@@ -318,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         request = parse(arguments)
         request.check()
-        launch = Launch(request)
+        launch = Launch(request, take_port(request.port))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, launch.on_signal)
         return launch.run()

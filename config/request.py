@@ -50,8 +50,6 @@ class Request:
                     raise UsageError(f"MAPPING={self.mapping} is not a readable TOML file: {error}") from error
         elif self.mapping:
             raise UsageError("MAPPING is given without DATA: name the file too, DATA=loans.csv.gz.")
-        if not port_free(self.port):
-            raise UsageError(f"Port {self.port} is in use by another program. Take another: make run PORT={self.port + 1}")
 
 
 def parse(arguments: Sequence[str] | None = None) -> Request:
@@ -74,14 +72,20 @@ def short(path: str | Path) -> str:
         return str(path)
 
 
-def port_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def take_port(port: int) -> socket.socket:
+    """The site's port, taken now and handed to gunicorn later: another program could take it during a long training."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except PermissionError as error:
+        listener.close()
+        raise UsageError(f"Port {port} is for root only. Take another: make run PORT=8000") from error
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"Port {port} is in use by another program. Take another: make run PORT={port % 65535 + 1}") from error
+    return listener
 
 
 def sha256(path: Path) -> str:

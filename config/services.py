@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -12,12 +13,13 @@ CELERY = [sys.executable, "-m", "celery", "--app", "config.celery:app"]
 WORKER = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
 
 
-def services(port: int, logs: Path) -> list[Service]:
-    """Call after django.setup(): the queues' names come from the settings."""
+def services(listener: socket.socket, logs: Path) -> list[Service]:
+    """`listener` is the site's port, listened on already. Call after django.setup(): the queues' names come from the settings."""
     from django.conf import settings
 
     # Pools of threads in every process would fight over the cores; training alone may take them all.
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    handed = listener.fileno()
     common = {"PYTHONUNBUFFERED": "1"}
     if sys.platform == "darwin":
         # Celery forks its pool after libraries have started threads, which macOS answers with a crash otherwise
@@ -25,7 +27,7 @@ def services(port: int, logs: Path) -> list[Service]:
     who = f"{os.getpid()}@%h"
     commands: dict[str, tuple[list[str], dict[str, str]]] = {
         "web": (
-            [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "--bind", f"127.0.0.1:{port}", "config.wsgi:application"],
+            [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "--bind", f"fd://{handed}", "config.wsgi:application"],
             one_thread,
         ),
         "worker": ([*CELERY, "worker", "--queues", settings.SCORING_QUEUE, "--hostname", f"scoring-{who}", *WORKER], one_thread),
@@ -36,4 +38,7 @@ def services(port: int, logs: Path) -> list[Service]:
         "beat": ([*CELERY, "beat", "--pidfile=", "--loglevel", "INFO"], {}),
         "sweeper": ([sys.executable, "manage.py", "sweep"], one_thread),
     }
-    return [Service(name, command, logs / f"{name}.log", {**common, **more}) for name, (command, more) in commands.items()]
+    return [
+        Service(name, command, logs / f"{name}.log", {**common, **more}, files=(handed,) if name == "web" else ())
+        for name, (command, more) in commands.items()
+    ]

@@ -345,6 +345,23 @@ UNFOLD = {
                 ],
             },
             {
+                "title": "Rules",
+                "items": [
+                    {
+                        "title": "Policies",
+                        "icon": "rule",
+                        "link": reverse_lazy("admin:loans_policy_changelist"),
+                        "permission": "loans.admin.site.may_view_policies",
+                    },
+                    {
+                        "title": "Knock-out rules",
+                        "icon": "block",
+                        "link": reverse_lazy("admin:loans_knockoutrule_changelist"),
+                        "permission": "loans.admin.site.may_view_policies",
+                    },
+                ],
+            },
+            {
                 "title": "Administration",
                 "items": [
                     {

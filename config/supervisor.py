@@ -31,6 +31,7 @@ class Service:
     command: list[str]
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    files: tuple[int, ...] = ()  # open files that it inherits
     process: subprocess.Popen | None = None
     started: float = 0.0
     wait: float = FIRST_WAIT
@@ -44,7 +45,7 @@ class Service:
         with self.log.open("ab") as stream:
             # a session of its own: Ctrl-C on the terminal reaches the launcher alone, which ends the others in order
             self.process = subprocess.Popen(
-                self.command, cwd=folder, env={**os.environ, **self.environment}, start_new_session=True,
+                self.command, cwd=folder, env={**os.environ, **self.environment}, start_new_session=True, pass_fds=self.files,
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             )  # fmt: skip
         self.started = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,8 @@ def settings_variables() -> set[str]:
 
 
 def test_every_process_of_make_run_is_in_compose_with_the_same_command():
-    local = {service.name: service.command for service in services(8000, Path("log"))}
+    with socket.socket() as listener:
+        local = {service.name: service.command for service in services(listener, Path("log"))}
     assert set(local) == set(OURS) - {"migrate"}
     for name in ("worker", "train-worker", "beat"):
         theirs, here = OURS[name]["command"], local[name]
@@ -136,8 +138,6 @@ def test_the_health_check_tells_a_live_process_from_a_silent_one(tmp_path):
             timeout=60,
             check=False,
         )
-
-    import socket
 
     import psycopg
 

@@ -22,7 +22,7 @@ import pytest
 
 from config.embedded import PROJECT, REQUIRED, Desk
 from config.launch import Interrupted, Launch, StepFailed, ask_ready
-from config.request import Request, UsageError, parse
+from config.request import Request, UsageError, parse, take_port
 from config.supervisor import Service, Supervisor, end_leftovers
 from loans.models import ImportBatch, LoanApplication, RunState
 from tests.services import wait_until
@@ -71,7 +71,7 @@ def test_a_port_in_use_is_named_with_a_way_out():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=rf"Port {port} is in use.*make run PORT={port + 1}"):
-            parse(["--port", str(port)]).check()
+            take_port(port)
 
 
 def test_nothing_is_started_for_a_refused_request(tmp_path):
