@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from loans.api.base import DeskView
-from loans.api.fields import StrictSerializer, TextField
+from loans.api.fields import CountField, StrictSerializer, TextField
 from loans.api.permissions import visible_application
 from loans.models import Decision, Status
 from loans.models.decision import Outcome
@@ -56,8 +56,8 @@ class DecisionInputSerializer(StrictSerializer):
     outcome = serializers.ChoiceField(choices=Outcome.choices)
     reason = TextField(FieldSpec("code", "Reason", max_length=64, required=True), help_text="A code of /api/v1/decision-reasons/.")
     note = TextField(FieldSpec("text", "Note", max_length=decisions.MAX_NOTE), required=False, default="")
-    seen_prediction = serializers.IntegerField(
-        min_value=1, max_value=2**63 - 1, required=False, allow_null=True, default=None,
+    seen_prediction = CountField(
+        FieldSpec("count", "Prediction", minimum=1, maximum=2**63 - 1), required=False, allow_null=True, default=None,
         help_text="Id of the prediction that you looked at: where the current one is another, nothing is decided and the answer is 409.",
     )  # fmt: skip
 

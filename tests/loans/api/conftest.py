@@ -19,7 +19,8 @@ class Api:
     """`get` and `post` with this key or session; bodies go out as JSON unless they are bytes."""
 
     def __init__(self, *, key: str = "", user: User | None = None, csrf: bool = False) -> None:
-        self.client = Client(headers={"authorization": f"Bearer {key}"} if key else {}, enforce_csrf_checks=csrf, raise_request_exception=False)
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self.client = Client(headers=headers, enforce_csrf_checks=csrf, raise_request_exception=False)
         if user is not None:
             self.client.force_login(user)
 

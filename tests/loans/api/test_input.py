@@ -181,7 +181,9 @@ _scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(-(10**400), 10**400), st.floats(), st.text(max_size=20), st.just("x" * 5000),
     st.sampled_from(["NaN", "1e400", "2026-03-31T00:00:00Z", "1980-01-01", "online", "rent", "12.50", "", "0001-01-01", "ann@example.org"]),
 )  # fmt: skip
-_values = st.recursive(_scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=5)
+_values = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=5
+)
 
 
 def _object(names: list[str], **more: st.SearchStrategy) -> st.SearchStrategy:
