@@ -92,7 +92,8 @@ class Encoder:
                 features.append(Feature(column.name, (column.name,), direction))
             self.columns.append(column.name)
         self.formulas: list[Derived] = []
-        for formula in derive(usable) if self.derived else []:
+        # A ratio with a column that never varied in training would carry its first new value into the score unlearned.
+        for formula in derive(usable.only(self.columns)) if self.derived else []:
             values = formula.of_arrays([numbers[name] for name in formula.sources])
             if _informative(values):
                 parts.append(values[:, None])

@@ -12,6 +12,7 @@ from mlcore.schema import Schema
 LADDER: dict[str, str] = {
     "prior": "mlcore.risk.prior:Prior",
     "logistic": "mlcore.risk.logistic:Logistic",
+    "pairwise": "mlcore.risk.pairwise:Pairwise",
     "boosting": "mlcore.risk.boosting:Boosting",
 }
 """Name → "module:class", in order of simplicity. Of two rungs that are equally good the earlier one is taken."""

@@ -6,6 +6,7 @@ feature's ramps towards one slope, since their sum is a column as well. L1 and L
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,8 @@ import pandas as pd
 
 from mlcore.risk.binning import quantile_cuts
 from mlcore.risk.encoded import EncodedRung
-from mlcore.risk.features import Feature
 from mlcore.risk.penalised import fit_logistic
-from mlcore.risk.tuning import FEW_ROWS, levelled_log_loss, validation_folds
+from mlcore.risk.tuning import FEW_ROWS, levelled_log_loss, periods, validation_folds
 
 PENALTIES: tuple[tuple[float, float], ...] = ((0.0, 100.0), (0.0, 30.0), (0.0, 10.0), (0.0, 3.0), (0.0, 1.0), (3.0, 3.0), (10.0, 1.0))
 """(L1, L2) in units of rows, from strong to weak."""
@@ -70,11 +70,66 @@ class Ramps:
             at += self.widths[j]
         return result
 
-    def signs(self, features: tuple[Feature, ...]) -> np.ndarray:
+    def sums(self, basis: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        """(n, features) of basis @ coefficients, by feature."""
+        return np.add.reduceat(basis * coefficients, np.cumsum([0, *self.widths[:-1]]), axis=1)
+
+    def signs(self, directions: np.ndarray) -> np.ndarray:
         """(columns,) of -1, 0, 1: ramps keep their feature's direction, the indicator of missing is free."""
-        result = np.array([features[j].direction for j in self.owner])
+        result = directions[self.owner]
         result[np.cumsum(self.widths) - 1] = 0
         return result
+
+
+@dataclass(frozen=True)
+class Splines:
+    """A fitted spline regression: log-odds = intercept + ramps.transform(x) @ coefficients.
+
+    held: log-odds of each fold's validation rows, at the penalty chosen.
+    """
+
+    ramps: Ramps
+    intercept: float
+    coefficients: np.ndarray
+    settings: dict[str, Any]
+    held: list[np.ndarray]
+
+
+def fit_splines(
+    matrix: np.ndarray,
+    labels: np.ndarray,
+    weight: np.ndarray,
+    directions: np.ndarray,
+    folds: list[tuple[np.ndarray, np.ndarray]],
+    submitted_at: pd.Series | None = None,
+) -> Splines:
+    """Choose L1 and L2 on the folds, then fit all rows. With dates the period is a nuisance term, frozen at the latest."""
+    period = periods(submitted_at, len(labels))
+    width = matrix.shape[1]
+    if period is not None:
+        matrix, directions = np.column_stack([matrix, period]), np.append(directions, 0)
+    ramps = Ramps.fit(matrix)
+    basis, sign = ramps.transform(matrix), ramps.signs(directions)
+    losses = np.zeros(len(PENALTIES))
+    held: list[list[np.ndarray]] = []
+    for train, valid in folds:
+        start, fitted, later = None, basis[train], basis[valid]
+        if period is not None:  # a later period is unknown to these rows' fit: it counts as the latest that is known
+            later[:, ramps.owner == width] = basis[train[np.argmax(period[train])], ramps.owner == width]
+        held.append([])
+        for k, (l1, l2) in enumerate(PENALTIES):
+            start = fit_logistic(fitted, labels[train], weight[train], l1=l1, l2=l2, sign=sign, start=start, steps=6, tolerance=1e-4)
+            held[-1].append(later @ start[1] + start[0])
+            losses[k] += levelled_log_loss(labels[valid], held[-1][k]) * len(valid)
+    best = int(np.argmin(losses))
+    l1, l2 = PENALTIES[best]
+    intercept, coefficients = fit_logistic(basis, labels, weight, l1=l1, l2=l2, sign=sign)
+    if period is not None:
+        latest = basis[np.argmax(period)] * coefficients
+        own = ramps.owner == width
+        intercept, coefficients = intercept + float(latest[own].sum()), coefficients[~own]
+        ramps = Ramps(ramps.knots[:-1])
+    return Splines(ramps, intercept, coefficients, {"l1": l1, "l2": l2}, [fold[best] for fold in held])
 
 
 class Logistic(EncodedRung):
@@ -83,31 +138,15 @@ class Logistic(EncodedRung):
     name = "logistic"
 
     def _fit(self, matrix: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray) -> None:
-        self.ramps_ = Ramps.fit(matrix)
-        basis = self.ramps_.transform(matrix)
-        sign = self.ramps_.signs(self.encoder.features)
-        l1, l2 = self._choose(basis, labels, submitted_at, weight, sign)
-        self.settings = {"l1": l1, "l2": l2, "columns": basis.shape[1]}
-        self.intercept_, self.coefficients_ = fit_logistic(basis, labels, weight, l1=l1, l2=l2, sign=sign)
-        terms = self._sums(basis)
-        self.means_ = np.average(terms, axis=0, weights=weight)
-
-    def _choose(
-        self, basis: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray, sign: np.ndarray
-    ) -> tuple[float, float]:
         folds = validation_folds(labels, submitted_at, folds=5 if len(labels) < FEW_ROWS else 2, seed=self.seed)
-        losses = np.zeros(len(PENALTIES))
-        for train, valid in folds:
-            start = None
-            fitted, held = basis[train], basis[valid]
-            for k, (l1, l2) in enumerate(PENALTIES):
-                start = fit_logistic(fitted, labels[train], weight[train], l1=l1, l2=l2, sign=sign, start=start, steps=6, tolerance=1e-4)
-                losses[k] += levelled_log_loss(labels[valid], held @ start[1] + start[0]) * len(valid)
-        return PENALTIES[int(np.argmin(losses))]
+        fitted = fit_splines(matrix, labels, weight, self.encoder.directions, folds, submitted_at)
+        self.ramps_, self.intercept_, self.coefficients_ = fitted.ramps, fitted.intercept, fitted.coefficients
+        self.settings = {**fitted.settings, "columns": len(fitted.coefficients)}
+        self.means_ = np.average(self._sums(self.ramps_.transform(matrix)), axis=0, weights=weight)
 
     def _sums(self, basis: np.ndarray) -> np.ndarray:
         """(n, features): each feature's share of the log-odds, not yet centred."""
-        return np.add.reduceat(basis * self.coefficients_, np.cumsum([0, *self.ramps_.widths[:-1]]), axis=1)
+        return self.ramps_.sums(basis, self.coefficients_)
 
     def _log_odds(self, matrix: np.ndarray) -> np.ndarray:
         return self.ramps_.transform(matrix) @ self.coefficients_ + self.intercept_

@@ -1,4 +1,4 @@
-"""Trees as arrays of leaves, and exact path-dependent TreeSHAP on them (Lundberg et al. 2020, algorithm 1).
+"""Trees as arrays of their leaves, and exact path-dependent TreeSHAP on them (Lundberg et al. 2020, algorithm 1).
 
 A row meets each feature's condition on a leaf's path or it does not, so a leaf's Shapley values depend only on which conditions hold.
 With o_j (0/1: holds) and z_j (share of training rows that pass j's splits), feature i's value at a leaf of value v over d features is
@@ -14,25 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from mlcore.risk.trees import Node, paths
+
 _CELLS = 4_000_000
 """Rows × leaves × features held at a time: some 32 MB an array."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node of a tree while it is read out of an estimator. Left is `value <= threshold`; `missing_left`: where NaN goes."""
-
-    feature: int
-    threshold: float
-    missing_left: bool
-    left: int
-    right: int
-    value: float
-    count: float
-
-    @property
-    def is_leaf(self) -> bool:
-        return self.left < 0
 
 
 @dataclass(frozen=True)
@@ -57,10 +42,11 @@ class Ensemble:
         self.baseline = intercept + sum(float(g.value @ g.passing.prod(axis=1)) for g in groups)
 
     @classmethod
-    def from_trees(cls, trees: list[list[Node]], intercept: float, features: int) -> Ensemble:
+    def from_trees(cls, trees: list[list[Node]], intercept: float, features: int, frozen: dict[int, float] | None = None) -> Ensemble:
+        """frozen: features that were fitted on but are fixed to one value from now on (see `mlcore.risk.trees.paths`)."""
         leaves: dict[int, list[tuple]] = {}
         for tree in trees:
-            for conditions, value in _paths(tree):
+            for conditions, value in paths(tree, frozen):
                 leaves.setdefault(len(conditions), []).append((conditions, value))
         groups = []
         for d, found in sorted(leaves.items()):
@@ -156,23 +142,4 @@ def _leaf_values(holds: np.ndarray, passing: np.ndarray) -> np.ndarray:
             sums = [(sums[k] * z if k < len(sums) else 0.0) + (sums[k - 1] * o if k > 0 else 0.0) for k in range(len(sums) + 1)]
         total = sum(weight * part for weight, part in zip(size_weight, sums, strict=True))
         result[:, :, i] = (holds[:, :, i] - passing[None, :, i]) * total
-    return result
-
-
-def _paths(tree: list[Node]) -> list[tuple[dict[int, tuple[float, float, bool, float]], float]]:
-    """Each leaf's box {feature: (low, high, missing inside, share passing)} and value."""
-    result = []
-    stack: list[tuple[int, dict[int, tuple[float, float, bool, float]]]] = [(0, {})]
-    while stack:
-        at, box = stack.pop()
-        node = tree[at]
-        if node.is_leaf:
-            result.append((box, node.value))
-            continue
-        low, high, missing, share = box.get(node.feature, (-np.inf, np.inf, True, 1.0))
-        for child, is_left in ((node.left, True), (node.right, False)):
-            part = tree[child].count / node.count if node.count else 0.0
-            inside = missing and (node.missing_left == is_left)
-            bounds = (low, min(high, node.threshold)) if is_left else (max(low, node.threshold), high)
-            stack.append((child, {**box, node.feature: (*bounds, inside, share * part)}))
     return result

@@ -16,6 +16,32 @@ def time_order(submitted_at: pd.Series | None, rows: int) -> np.ndarray | None:
     return np.argsort(submitted_at.to_numpy("datetime64[ns]").astype(np.int64), kind="stable")[:rows]
 
 
+PERIODS = 20
+
+
+def periods(submitted_at: pd.Series | None, rows: int) -> np.ndarray | None:
+    """(n,) float64 codes 0 … 19 of equally filled periods, the oldest first; None without dates.
+
+    A model is fitted with the period as one more feature and then frozen at the latest one. So what was common to a time (a crisis, a
+    campaign) is not blamed on the applicants who happened to come then, and an effect that changed counts as it is now.
+    """
+    if time_order(submitted_at, rows) is None:
+        return None
+    assert submitted_at is not None
+    stamps = submitted_at.to_numpy("datetime64[ns]").astype(np.int64)
+    edges = np.unique(np.quantile(stamps, np.arange(1, PERIODS) / PERIODS))
+    codes = np.searchsorted(edges, stamps, side="left")
+    return np.unique(codes, return_inverse=True)[1].astype(float)
+
+
+def with_period(matrix: np.ndarray, submitted_at: pd.Series | None) -> tuple[np.ndarray, dict[int, float]]:
+    """The (n, f) matrix with the period as column f, and {f: latest period}; the matrix as it is and {} without dates."""
+    period = periods(submitted_at, len(matrix))
+    if period is None:
+        return matrix, {}
+    return np.column_stack([matrix, period]), {matrix.shape[1]: float(period.max())}
+
+
 def validation_folds(
     default: np.ndarray, submitted_at: pd.Series | None = None, *, folds: int = 3, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:
