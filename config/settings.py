@@ -276,6 +276,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "loans.admin.site.environment",
     "DASHBOARD_CALLBACK": "loans.admin.home.dashboard",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "loans.admin.site.favicon"}],
     "STYLES": ["loans.admin.site.style"],
     "SCRIPTS": ["loans.admin.site.script"],
     "COLORS": {

@@ -78,7 +78,9 @@ class ApiKeyAdmin(DeskAdmin):
         response["Cache-Control"] = "no-store"
         return response
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         key = self.seen_or_refused(request, object_id)
         if key is None:
             return self.gone(request, object_id)

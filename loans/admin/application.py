@@ -46,6 +46,13 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Suggested:
+    code: str
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class DecisionForm:
     outcome: str
     label: str
@@ -53,9 +60,10 @@ class DecisionForm:
     tone: str
     explain: str
     reasons: list[Any]
-    suggested: list[Any]
+    suggested: list[Suggested]
     attempt: Attempt
     blocked: str = ""
+    against: str = ""
 
     @property
     def open(self) -> bool:
@@ -98,9 +106,30 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
         base = super().get_changelist(request, **kwargs)
         people = request.user.has_perm(SEES_PEOPLE)
         related = ("product", "applicant") if people else ("product",)
-        wanted = ["external_reference", "submitted_at", "amount", "purpose", "status", "default_probability", "grade", "synthetic", "product__name"]
+        wanted = [
+            "external_reference",
+            "submitted_at",
+            "amount",
+            "purpose",
+            "status",
+            "default_probability",
+            "grade",
+            "synthetic",
+            "product__name",
+        ]
 
         class Inbox(base):
+            synthetic = False
+
+            def get_results(self, request: HttpRequest) -> None:
+                super().get_results(request)
+                self.result_list = list(self.result_list)
+                marks = {row.synthetic for row in self.result_list}
+                self.synthetic = True in marks
+                for row in self.result_list:
+                    # Where all are, the banner says it once for all.
+                    row.marked = row.synthetic and len(marks) > 1
+
             def apply_select_related(self, queryset: QuerySet) -> QuerySet:
                 # Only the columns that a row shows, so that one name a row is decrypted and nothing else.
                 return queryset.select_related(*related).only(*wanted, *(["applicant__name"] if people else []))
@@ -112,9 +141,15 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
             @property
             def views(self) -> list[tuple[str, str, bool]]:
                 """(title, link, whether it is this one): the same search under another status."""
-                return [(title, self.get_query_string({"view": name}, ["p"]), name == self.current_view) for name, (title, _) in inbox.VIEWS.items()]
+                return [
+                    (title, self.get_query_string({"view": name}, ["p"]), name == self.current_view)
+                    for name, (title, _) in inbox.VIEWS.items()
+                ]
 
         return Inbox
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Inbox", **(extra_context or {})})
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         return inbox.search(queryset, search_term, personal_data=request.user.has_perm(SEES_PEOPLE)), False
@@ -122,7 +157,9 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
     def emptiness(self, request: HttpRequest, changelist: ChangeList) -> Emptiness:
         view = changelist.current_view
         others = set(changelist.filter_params) - {"view", "p", "o"}
-        found = inbox.why_empty(self.get_queryset(request), view=view if view in inbox.VIEWS else "all", filtered=bool(others or view not in inbox.VIEWS))
+        found = inbox.why_empty(
+            self.get_queryset(request), view=view if view in inbox.VIEWS else "all", filtered=bool(others or view not in inbox.VIEWS)
+        )
         if found.link == "model":
             may = request.user.has_perm("loans.view_modelversion")
             return Emptiness(found.title, found.text, reverse("admin:loans_modelversion_changelist") if may else "", found.link_text)
@@ -164,7 +201,11 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
     @display(description="Status", ordering="status")
     def status_shown(self, obj: LoanApplication) -> SafeString:
         shown = badge(obj.get_status_display(), STATUS_TONES.get(obj.status, "default"))
-        return format_html('{} <span class="ld-badge ld-synthetic" title="Made up by the demo generator">synthetic</span>', shown) if obj.synthetic else shown
+        return (
+            format_html('{} <span class="ld-badge ld-synthetic" title="Made up by the demo generator">synthetic</span>', shown)
+            if getattr(obj, "marked", obj.synthetic)
+            else shown
+        )
 
     # --- the page ---------------------------------------------------------------------------------------------------------
 
@@ -183,7 +224,9 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
         except (LoanApplication.DoesNotExist, ValueError, OverflowError):
             return None
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         application = self.seen_or_refused(request, object_id)
         if application is None:
             return self.gone(request, str(object_id))
@@ -269,13 +312,16 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
             "may_score": may_decide and (newer or bool(page.no_score and page.no_score.may_ask)),
             "attempt": attempt,
             "forms": decision_forms(page, attempt) if may_decide and application.is_decidable else [],
-            "decide_url": reverse("admin:loans_loanapplication_decide", args=[application.pk]) + (f"?{urlencode({'_changelist_filters': kept})}" if kept else ""),
+            "decide_url": reverse("admin:loans_loanapplication_decide", args=[application.pk])
+            + (f"?{urlencode({'_changelist_filters': kept})}" if kept else ""),
             "score_url": reverse("admin:loans_loanapplication_score", args=[application.pk]),
             "inbox_url": self.the_list() + (f"?{kept}" if kept else ""),
             "next_url": self._address(request, page.next) if page.next else "",
             "previous_url": self._address(request, page.previous) if page.previous else "",
             "decisions_url": f"{reverse('admin:loans_decision_changelist')}?{urlencode({'q': application.external_reference})}",
-            "model_url": reverse("admin:loans_modelversion_change", args=[page.worth.version.pk]) if page.worth and user.has_perm("loans.view_modelversion") else "",
+            "model_url": reverse("admin:loans_modelversion_change", args=[page.worth.version.pk])
+            if page.worth and user.has_perm("loans.view_modelversion")
+            else "",
         }
         return self.render(request, "admin/loans/loanapplication/page.html", context)
 
@@ -289,9 +335,26 @@ def decision_forms(page: Any, attempt: Attempt) -> list[DecisionForm]:
         blocked = "Without a score it can't be approved." if outcome == "approve" and page.risk is None else ""
         mine = attempt if attempt.outcome == outcome else Attempt()
         reasons = pack.reasons[outcome]
-        # What the model holds against the applicant comes first, as long as it has a name of its own in the rule pack.
-        found = [reasons[name] for name in page.risk.reason_codes if name in reasons and name != "other"] if page.risk else []
-        suggested = found if outcome == "decline" else []
-        others = [reason for reason in reasons.values() if reason not in suggested]
-        made.append(DecisionForm(outcome, label, key, tone, explain, others, suggested, mine, blocked))
+        suggested = _suggested(page.risk.against, reasons) if outcome == "decline" and page.risk else []
+        named = {each.code for each in suggested if not each.note}
+        others = [reason for reason in reasons.values() if reason.code not in named]
+        advice = page.risk.advice if page.risk else None
+        opposed = advice is not None and (advice.outcome, outcome) in {("approve", "decline"), ("decline", "approve")}
+        against = (
+            f"Against the advice ({advice.label.lower()}): it is kept as an override. Say in the note what the model can not know."
+            if opposed
+            else ""
+        )
+        made.append(DecisionForm(outcome, label, key, tone, explain, others, suggested, mine, blocked, against))
     return made
+
+
+def _suggested(against: list[Any], reasons: dict[str, Any]) -> list[Suggested]:
+    """What the model holds against the applicant, as reasons of the rule pack; one without a code of its own goes into the note."""
+    made: list[Suggested] = []
+    for bar in against:
+        if bar.code in reasons and not reasons[bar.code].note_required:
+            made.append(Suggested(bar.code, reasons[bar.code].text))
+        elif "other" in reasons:
+            made.append(Suggested("other", bar.text, bar.text))
+    return list(dict.fromkeys(made))

@@ -18,7 +18,9 @@ class AttributeForm(forms.ModelForm):
     def clean_protected(self) -> bool:
         protected = self.cleaned_data["protected"]
         if self.instance.pk and self.instance.protected and not protected:
-            raise forms.ValidationError("Its values lie with the protected characteristics and stay there. Declare a new attribute instead.")
+            raise forms.ValidationError(
+                "Its values lie with the protected characteristics and stay there. Declare a new attribute instead."
+            )
         return protected
 
 
@@ -35,7 +37,9 @@ class AttributeDefinitionAdmin(DeskAdmin):
         ("What an applicant is told", {"fields": ("reason_text",)}),
     )
     empty_title = "No attributes of your own yet"
-    empty_text = "Declare here what your applications say beyond the fields that all have: savings, branch, scores of your own. No code changes."
+    empty_text = (
+        "Declare here what your applications say beyond the fields that all have: savings, branch, scores of your own. No code changes."
+    )
 
     def get_readonly_fields(self, request: object, obj: AttributeDefinition | None = None) -> tuple[str, ...]:
         # Stored values carry the name and were parsed as this type.

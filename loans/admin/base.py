@@ -16,6 +16,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 from unfold.views import ChangeList
 
 from loans.queries.inbox import MOST_COUNTED, Emptiness
@@ -96,6 +97,10 @@ class DeskAdmin(ModelAdmin):
             return Emptiness("Nothing matches", "Nothing matches this search and these filters.", "?", "Clear search and filters")
         return Emptiness(self.empty_title, self.empty_text)
 
+    @display(description="When", ordering="pk")
+    def created(self, obj: Any) -> SafeString:
+        return format_html('<span class="ld-number">{}</span>', f"{obj.created_at:%Y-%m-%d %H:%M}")
+
     def custom_paths(self) -> list[URLPattern]:
         """Further views, made with `self.at`."""
         return []
@@ -165,7 +170,11 @@ def badge(text: str, tone: str = "default") -> SafeString:
 
 
 def grade_badge(grade: str) -> SafeString:
-    return format_html('<span class="ld-grade ld-grade-{}" title="Grade {}">{}</span>', grade or "none", grade, grade) if grade else SafeString("")
+    return (
+        format_html('<span class="ld-grade ld-grade-{}" title="Grade {}">{}</span>', grade or "none", grade, grade)
+        if grade
+        else SafeString("")
+    )
 
 
 class Progressing:

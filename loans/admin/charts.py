@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH, HEIGHT = 360, 240
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 44, 18, 10, 34
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, RelatedDropdownFilter
 from unfold.decorators import display
 
 from loans.admin.application import SEES_PEOPLE
@@ -27,9 +27,9 @@ TONES = {"approve": "success", "decline": "danger", "refer": "warning"}
 @admin.register(Decision)
 class DecisionAdmin(ReadOnly, DeskAdmin):
     ordering = ("-pk",)
-    list_display = ("reference", "outcome_shown", "reason_shown", "amount_shown", "risk", "officer_shown", "created_at")
+    list_display = ("reference", "outcome_shown", "reason_shown", "amount_shown", "risk", "officer_shown", "created")
     list_display_links = None
-    list_filter = (OutcomeFilter, ("officer", RelatedDropdownFilter), ("created_at", DaysFilter))
+    list_filter = (OutcomeFilter, ("override", BooleanRadioFilter), ("officer", RelatedDropdownFilter), ("created_at", DaysFilter))
     search_fields = ("application__external_reference",)
     search_help_text = "Reference, or a whole name, phone or email"
     empty_title = "No decisions yet"
@@ -38,8 +38,9 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         queryset = super().get_queryset(request).select_related("application", "officer", "prediction")
         queryset = queryset.only(
-            "outcome", "reason_text", "note", "created_at", "application__external_reference", "application__amount", "application__synthetic",
-            "officer__username", "officer__first_name", "officer__last_name", "prediction__probability", "prediction__grade",
+            "outcome", "reason_text", "note", "advice", "override", "created_at",
+            "application__external_reference", "application__amount", "application__synthetic", "officer__username",
+            "officer__first_name", "officer__last_name", "prediction__probability", "prediction__grade",
         )  # fmt: skip
         if request.user.has_perm("loans.view_loanapplication"):
             return queryset
@@ -48,10 +49,14 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         if not search_term.strip():
             return queryset, False
-        found = inbox.search(LoanApplication.objects.visible_to(request.user), search_term, personal_data=request.user.has_perm(SEES_PEOPLE))
+        found = inbox.search(
+            LoanApplication.objects.visible_to(request.user), search_term, personal_data=request.user.has_perm(SEES_PEOPLE)
+        )
         return queryset.filter(application__in=found), False
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """A decision's page is its application's."""
         decision = self.seen_or_refused(request, object_id)
         if decision is None:
@@ -67,12 +72,21 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
 
     @display(description="Decision")
     def outcome_shown(self, obj: Decision) -> SafeString:
-        return badge(DECIDED[obj.outcome], TONES[obj.outcome])
+        shown = badge(DECIDED[obj.outcome], TONES[obj.outcome])
+        return (
+            format_html('{} <span class="ld-badge" title="The advice was: {}">override</span>', shown, obj.get_advice_display().lower())
+            if obj.override
+            else shown
+        )
 
     @display(description="Reason")
     def reason_shown(self, obj: Decision) -> SafeString:
         note = obj.note if len(obj.note) <= 120 else f"{obj.note[:119]}…"
-        return format_html('<span class="ld-wrap">{}</span>{}', obj.reason_text, format_html('<span class="ld-under ld-wrap">{}</span>', note) if note else "")
+        return format_html(
+            '<span class="ld-wrap">{}</span>{}',
+            obj.reason_text,
+            format_html('<span class="ld-under ld-wrap">{}</span>', note) if note else "",
+        )
 
     @display(description="Amount")
     def amount_shown(self, obj: Decision) -> SafeString:

@@ -20,7 +20,17 @@ ERRORS_A_PAGE = 100
 
 @admin.register(ImportBatch)
 class ImportBatchAdmin(ReadOnly, Progressing, DeskAdmin):
-    list_display = ("file_name", "state_shown", "rows_read", "rows_loaded", "rows_unchanged", "rejected", "mapping_name", "started_by", "created_at")
+    list_display = (
+        "file_name",
+        "state_shown",
+        "rows_read",
+        "rows_loaded",
+        "rows_unchanged",
+        "rejected",
+        "mapping_name",
+        "started_by",
+        "created",
+    )
     list_filter = ("state",)
     list_filter_submit = False
     list_select_related = ("started_by",)
@@ -32,7 +42,9 @@ class ImportBatchAdmin(ReadOnly, Progressing, DeskAdmin):
     def custom_paths(self) -> list[URLPattern]:
         return [self.at("<int:object_id>/progress/", self.progress_view, "progress")]
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         batch = self.seen_or_refused(request, object_id)
         if batch is None:
             return self.gone(request, object_id)

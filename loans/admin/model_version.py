@@ -31,13 +31,15 @@ STATE_TONES = {"champion": "success", "challenger": "primary", "shadow": "info"}
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnly, DeskAdmin):
     ordering = ("kind", "-version")
-    list_display = ("version_shown", "state_shown", "algorithm_shown", "auc", "default_rate", "trained_on", "created_by", "created_at")
+    list_display = ("version_shown", "state_shown", "algorithm_shown", "auc", "default_rate", "trained_on", "created_by", "created")
     list_filter = ("kind", "state")
     list_filter_submit = False
     list_select_related = ("created_by",)
     list_before_template = "loans/train.html"
     empty_title = "No model yet"
-    empty_text = "Train the first one: it needs past loans with their outcomes. The first of its kind serves at once; later ones wait for “Promote”."
+    empty_text = (
+        "Train the first one: it needs past loans with their outcomes. The first of its kind serves at once; later ones wait for “Promote”."
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).select_related("created_by", "promoted_by")
@@ -114,7 +116,9 @@ class ModelVersionAdmin(ReadOnly, DeskAdmin):
         self.log_change(request, promoted, f"Promoted: {reason}")
         return self.told(request, promoted, f"{promoted} serves from now on. Applications that are scored already keep their scores.")
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         version = self.seen_or_refused(request, object_id)
         if version is None:
             return self.gone(request, object_id)
@@ -157,7 +161,9 @@ class ModelVersionAdmin(ReadOnly, DeskAdmin):
     @display(description="State")
     def state_shown(self, obj: ModelVersion) -> SafeString:
         shown = badge(obj.get_state_display(), STATE_TONES.get(obj.state, "default"))
-        return format_html('{} <span class="ld-badge ld-synthetic" title="{}">synthetic</span>', shown, SYNTHETIC) if obj.synthetic else shown
+        return (
+            format_html('{} <span class="ld-badge ld-synthetic" title="{}">synthetic</span>', shown, SYNTHETIC) if obj.synthetic else shown
+        )
 
     @display(description="Chosen rung")
     def algorithm_shown(self, obj: ModelVersion) -> str:

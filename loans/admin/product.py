@@ -17,7 +17,10 @@ class LoanProductAdmin(DeskAdmin):
     search_fields = ("name", "code")
     fieldsets = (
         (None, {"fields": ("name", "code", "active")}),
-        ("Amounts", {"fields": (("minimum_amount", "maximum_amount"),), "description": "Applications outside are refused when they come in."}),
+        (
+            "Amounts",
+            {"fields": (("minimum_amount", "maximum_amount"),), "description": "Applications outside are refused when they come in."},
+        ),
     )
     empty_title = "No products yet"
     empty_text = "An application may name a product; add those that you lend."

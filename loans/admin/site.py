@@ -1,4 +1,4 @@
-"""What unfold asks of us on every page: our style and script, the badge in the corner, and which entries of the sidebar this person may use."""
+"""What unfold asks of us on every page: style, script and icon, the badge in the corner, the sidebar's entries."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def script(request: HttpRequest) -> str:
     return static("loans/desk.js")
 
 
+def favicon(request: HttpRequest) -> str:
+    return static("loans/favicon.svg")
+
+
 def _may(permission: str) -> Callable[[HttpRequest], bool]:
     def may(request: HttpRequest) -> bool:
         return request.user.has_perm(permission)
@@ -39,3 +43,4 @@ may_change_products = _may("loans.change_loanproduct")
 may_view_keys = _may("loans.view_apikey")
 may_view_users = _may("auth.view_user")
 may_view_groups = _may("auth.view_group")
+may_view_policies = _may("loans.view_policy")

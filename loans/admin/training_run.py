@@ -20,7 +20,7 @@ TRAINS = "loans.train_modelversion"
 
 @admin.register(TrainingRun)
 class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
-    list_display = ("run_shown", "state_shown", "result", "rows", "seconds_shown", "memory_shown", "started_by", "created_at")
+    list_display = ("run_shown", "state_shown", "result", "rows", "seconds_shown", "memory_shown", "started_by", "created")
     list_filter = ("state",)
     list_filter_submit = False
     list_select_related = ("started_by",)
@@ -36,7 +36,9 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
             self.at("<int:object_id>/cancel/", self.cancel_view, "cancel"),
         ]
 
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         run = self.seen_or_refused(request, object_id)
         if run is None:
             return self.gone(request, object_id)
@@ -51,7 +53,9 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
             "cancel_url": reverse("admin:loans_trainingrun_cancel", args=[run.pk])
             if run.is_active and not run.cancel_requested and request.user.has_perm(TRAINS)
             else "",
-            "version_url": reverse("admin:loans_modelversion_change", args=[version.pk]) if version and request.user.has_perm("loans.view_modelversion") else "",
+            "version_url": reverse("admin:loans_modelversion_change", args=[version.pk])
+            if version and request.user.has_perm("loans.view_modelversion")
+            else "",
             "facts": [
                 ("Kind", run.get_kind_display()),
                 ("Loans learned from", f"{run.rows:,}" if run.rows else "–"),
@@ -59,7 +63,10 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
                 ("Peak memory", f"{run.peak_memory_mb:,.0f} MB" if run.peak_memory_mb else "–"),
                 ("Attempts", str(run.attempts)),
                 ("Seed", str(run.seed)),
-                ("Started by", (run.started_by.get_full_name() or run.started_by.get_username()) if run.started_by else "the schedule or a command"),
+                (
+                    "Started by",
+                    (run.started_by.get_full_name() or run.started_by.get_username()) if run.started_by else "the schedule or a command",
+                ),
             ],
         }
         return self.render(request, "admin/loans/trainingrun/page.html", context)
@@ -80,13 +87,19 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
 
     @display(description="State")
     def state_shown(self, obj: TrainingRun) -> SafeString:
-        return badge(f"{obj.get_state_display()} {obj.share_done:.0%}" if obj.state == "running" else obj.get_state_display(), RUN_TONES[obj.state])
+        return badge(
+            f"{obj.get_state_display()} {obj.share_done:.0%}" if obj.state == "running" else obj.get_state_display(), RUN_TONES[obj.state]
+        )
 
     @display(description="Result")
     def result(self, obj: TrainingRun) -> SafeString | str:
         if obj.model_version_id is None:
             return "–"
-        return format_html('<a class="ld-link" href="{}">{}</a>', reverse("admin:loans_modelversion_change", args=[obj.model_version_id]), obj.model_version)
+        return format_html(
+            '<a class="ld-link" href="{}">{}</a>',
+            reverse("admin:loans_modelversion_change", args=[obj.model_version_id]),
+            obj.model_version,
+        )
 
     @display(description="Time")
     def seconds_shown(self, obj: TrainingRun) -> str:

@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from loans.models import AttributeDefinition, Decision, LoanApplication, LoanOutcome, ModelVersion, Prediction, ScoringJob, ScoringState, Status
+from loans.models import (
+    AttributeDefinition,
+    Decision,
+    LoanApplication,
+    LoanOutcome,
+    ModelVersion,
+    Prediction,
+    ScoringJob,
+    ScoringState,
+    Status,
+)
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS
 from loans.queries import inbox
 from loans.queries.model_page import Worth, worth
@@ -57,6 +67,7 @@ class Bar:
     log_odds: str
     share: float
     values: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,17 @@ class Comparison:
     value: str
     share: float
     mine: bool = False
+
+
+@dataclass(frozen=True)
+class Advised:
+    """What the policy made of the score: `text` says why. knock_outs: the rules that decided it, in words."""
+
+    outcome: str
+    label: str
+    tone: str
+    text: str
+    knock_outs: list[str]
 
 
 @dataclass(frozen=True)
@@ -82,9 +104,7 @@ class Risk:
     comparisons: list[Comparison]
     times_average: str
     baseline: str
-    above_cut: bool | None
-    cut: str
-    reason_codes: list[str]
+    advice: Advised | None
 
 
 @dataclass(frozen=True)
@@ -129,11 +149,14 @@ class Page:
     definitions: dict[str, AttributeDefinition] = field(default_factory=dict)
 
 
-def application_page(
-    application: LoanApplication, visible: Any, *, now: datetime, personal_data: bool, outcomes: bool = False
-) -> Page:
-    """visible: the queryset of applications that the reader may see. `application` comes with its product (and applicant, where allowed)."""
-    predictions = list(application.predictions.filter(shadow=False).select_related("model_version").defer("model_version__report").order_by("-pk")[:20])
+def application_page(application: LoanApplication, visible: Any, *, now: datetime, personal_data: bool, outcomes: bool = False) -> Page:
+    """visible: the applications that the reader may see. `application` comes with its product (and applicant, where allowed)."""
+    predictions = list(
+        application.predictions.filter(shadow=False)
+        .select_related("model_version", "policy")
+        .defer("model_version__report")
+        .order_by("-pk")[:20]
+    )
     latest = predictions[0] if predictions else None
     decisions = list(application.decisions.select_related("officer").order_by("-pk"))
     job = application.scoring_jobs.order_by("-pk").first()
@@ -148,7 +171,9 @@ def application_page(
         age=age(application.submitted_at, now),
         status=application.get_status_display(),
         tone=STATUS_TONES.get(application.status, "default"),
-        personal=[_fact(spec.label, getattr(applicant, name)) for name, spec in APPLICANT_FIELDS.items() if name != "name"] if applicant else [],
+        personal=[_fact(spec.label, getattr(applicant, name)) for name, spec in APPLICANT_FIELDS.items() if name != "name"]
+        if applicant
+        else [],
         groups=_groups(application, definitions),
         affordability=affordability(application),
         risk=risk(latest, value, application, labels) if latest else None,
@@ -176,35 +201,47 @@ def headline(application: LoanApplication) -> str:
 
 def risk(prediction: Prediction, value: Worth | None, application: LoanApplication, labels: dict[str, str]) -> Risk:
     p, z = prediction.probability, logit(prediction.probability)
-    average = expit(prediction.baseline)
-    cut = value.cut if value else None
+    baseline = expit(prediction.baseline)
+    average = value.portfolio if value and value.portfolio else baseline
+    policy = prediction.policy
+    cuts = (
+        [("Approve below", policy.approve_below), ("Decline from", policy.decline_from)]
+        if policy
+        else [("The model's cut", value.cut if value else None)]
+    )
+    if policy and policy.approve_below == policy.decline_from:
+        cuts = [("The policy's cut", policy.decline_from)]
     reasons = [row for row in prediction.reasons or [] if isinstance(row, dict)]
-    longest = max((abs(row.get("contribution") or 0.0) for row in reasons), default=0.0) or 1.0
+    longest = max((abs(row.get("effect") or 0.0) for row in reasons), default=0.0) or 1.0
 
-    def bar(text: str, contribution: float, most: float, values: str = "") -> Bar:
+    def bar(text: str, effect: float, change: float, most: float, values: str = "", code: str = "") -> Bar:
         return Bar(
             text=text,
-            raises=contribution > 0,
-            effect=points(p - expit(z - contribution)),
-            log_odds=f"{contribution:+.3f}".replace("-", "−"),
-            share=round(100 * min(abs(contribution) / most, 1.0), 1),
+            raises=effect > 0,
+            effect=points(change),
+            log_odds=f"{effect:+.3f}".replace("-", "−"),
+            share=round(100 * min(abs(effect) / most, 1.0), 1),
             values=values,
+            code=code,
         )
 
     def said(direction: str) -> list[Bar]:
-        return [
-            bar(str(row.get("text") or row.get("family")), float(row.get("contribution") or 0.0), longest, _behind(row, application, labels))
-            for row in reasons
-            if row.get("direction") == direction
-        ]
+        made = []
+        for row in reasons:
+            if row.get("direction") == direction:
+                effect = float(row.get("effect") or 0.0)
+                change = row.get("probability_change")
+                change = p - expit(z - effect) if change is None else float(change)
+                text = str(row.get("text") or row.get("title") or row.get("family"))
+                made.append(bar(text, effect, change, longest, _behind(row, application, labels), str(row.get("code") or "")))
+        return made
 
     parts = sorted((prediction.contributions or {}).items(), key=lambda item: -abs(item[1]))
     most = max((abs(amount) for _, amount in parts), default=0.0) or 1.0
     # Room to the right of the longest, so that 100 % of the width is never mistaken for 100 % of risk.
-    reach = max(p, average, cut or 0.0) * 1.15 or 1.0
-    compared = [("This applicant", p, True), ("Average applicant", average, False)]
-    if cut is not None:
-        compared.append(("The model's cut", cut, False))
+    compared = [("This applicant", p, True), ("Portfolio average", average, False)]
+    compared += [(label, cut, False) for label, cut in cuts if cut is not None]
+    reach = max(share for _, share, _ in compared) * 1.15 or 1.0
     many, of = out_of(p)
     return Risk(
         prediction=prediction,
@@ -216,24 +253,45 @@ def risk(prediction: Prediction, value: Worth | None, application: LoanApplicati
         points=prediction.points,
         against=said("against"),
         favour=said("for"),
-        contributions=[bar(labels.get(name, code(name)), amount, most, field_value(application, name)) for name, amount in parts],
+        contributions=[
+            bar(labels.get(name, code(name)), amount, p - expit(z - amount), most, field_value(application, name)) for name, amount in parts
+        ],
         comparisons=[Comparison(label, percent(share), round(100 * share / reach, 1), mine) for label, share, mine in compared],
-        times_average=f"{p / average:.1f} times the average applicant's" if average > 0 else "",
-        baseline=percent(average),
-        above_cut=None if cut is None else p >= cut,
-        cut=percent(cut) if cut is not None else "",
-        reason_codes=list(dict.fromkeys(str(row.get("code")) for row in reasons if row.get("direction") == "against")),
+        times_average=f"{p / average:.1f} times the portfolio average" if average > 0 else "",
+        baseline=percent(baseline),
+        advice=advised(prediction, value),
     )
 
 
+ADVICE = {"approve": ("Approve", "success"), "refer": ("Look closer", "warning"), "decline": ("Decline", "danger")}
+
+
+def advised(prediction: Prediction, value: Worth | None) -> Advised | None:
+    """The advice as it was given with the score, and in one sentence why."""
+    if prediction.advice not in ADVICE:
+        return None
+    label, tone = ADVICE[prediction.advice]
+    knock_outs = [str(row.get("in_words") or row.get("rule")) for row in prediction.knock_outs or [] if isinstance(row, dict)]
+    policy, here = prediction.policy, percent(prediction.probability)
+    if knock_outs:
+        text = "Ruled out whatever the score is:"
+    elif policy is None:
+        cut = percent(value.cut) if value and value.cut is not None else "the break-even"
+        side = "below" if prediction.advice == "approve" else "at or above"
+        text = f"{here} is {side} {cut}, where a loan is expected to earn nothing. No policy is written yet."
+    elif prediction.advice == "refer":
+        text = f"{here} lies between the policy's {percent(policy.approve_below)} and {percent(policy.decline_from)}."
+    elif prediction.advice == "approve":
+        text = f"{here} is below the {percent(policy.approve_below)} up to which the policy approves."
+    else:
+        text = f"{here} is at or above the {percent(policy.decline_from)} from which the policy declines."
+    return Advised(prediction.advice, label, tone, text, knock_outs)
+
+
 def _behind(reason: dict[str, Any], application: LoanApplication, labels: dict[str, str]) -> str:
-    """The values that a reason rests on: `Credit score: 640 points`."""
-    features = reason.get("features") or {}
-    parts = []
-    for name in list(features)[:3]:
-        shown = field_value(application, name)
-        parts.append(f"{labels.get(name, code(name))}: {shown}")
-    return " · ".join(parts)
+    """The value that a reason rests on most: `Credit score: 640`."""
+    column = reason.get("column")
+    return f"{labels.get(column, reason.get('title') or code(column))}: {field_value(application, column)}" if column else ""
 
 
 def field_value(application: LoanApplication, name: str) -> str:
@@ -277,13 +335,19 @@ def affordability(application: LoanApplication) -> list[Fact]:
     facts = [
         _fact("Amount per month", money(round(instalment)) if instalment else "", help="Amount ÷ term, without interest."),
         _fact("Income per month", money(round(monthly)) if monthly else "", help="Annual income ÷ 12, before tax."),
-        _fact("Share of income", percent(float(instalment / monthly)) if instalment and monthly else "", help="Amount per month ÷ income per month."),
+        _fact(
+            "Share of income",
+            percent(float(instalment / monthly)) if instalment and monthly else "",
+            help="Amount per month ÷ income per month.",
+        ),
     ]
     dti = application.debt_to_income
     facts.append(_fact("Debt to income today", percent(dti) if dti is not None else "", help="As stated, before this loan."))
     if dti is not None and instalment and monthly:
         facts.append(_fact("Both together", percent(dti + float(instalment / monthly)), help="Debt to income today + share of income."))
-    facts.append(_fact("Amount ÷ annual income", f"{float(amount / income):.2f}" if income else "", help="How many years' income is asked for."))
+    facts.append(
+        _fact("Amount ÷ annual income", f"{float(amount / income):.2f}" if income else "", help="How many years' income is asked for.")
+    )
     return facts
 
 
@@ -300,7 +364,9 @@ def _groups(application: LoanApplication, definitions: dict[str, AttributeDefini
     own = application.attributes or {}
     if own or definitions:
         known = [
-            _fact(str(row), shown(own.get(name), row.unit)) for name, row in definitions.items() if row.known_at_application and not row.protected
+            _fact(str(row), shown(own.get(name), row.unit))
+            for name, row in definitions.items()
+            if row.known_at_application and not row.protected
         ]
         undeclared = [_fact(code(name), shown(value)) for name, value in sorted(own.items()) if name not in definitions]
         if known or undeclared:
@@ -316,30 +382,42 @@ def _no_score(application: LoanApplication, job: ScoringJob | None) -> NoScore:
     if job is not None and job.state == ScoringState.FAILED:
         return NoScore(
             "It could not be scored",
-            f"{job.attempts} attempts failed, so it is yours to judge. A new attempt helps once the cause is mended; it can be referred or declined without a score.",
+            f"{job.attempts} attempts failed, so it is yours to judge. A new attempt helps once the cause is mended; "
+            "it can be referred or declined without a score.",
             may_ask=True,
         )
     if ModelVersion.objects.champion() is None:
-        return NoScore("No model serves yet", "As soon as a model is trained and promoted, this application is scored.", may_ask=job is None)
+        return NoScore(
+            "No model serves yet", "As soon as a model is trained and promoted, this application is scored.", may_ask=job is None
+        )
     if job is not None and job.state in (ScoringState.PENDING, ScoringState.RUNNING):
         tried = f" {job.attempts} attempt{'s' if job.attempts != 1 else ''} so far." if job.attempts else ""
-        return NoScore("Waiting for its score", f"Usually a matter of seconds: this page shows it when you load it again.{tried}", may_ask=False)
+        return NoScore(
+            "Waiting for its score", f"Usually a matter of seconds: this page shows it when you load it again.{tried}", may_ask=False
+        )
     return NoScore("No score yet", "Nobody has asked for one.", may_ask=True)
 
 
-def _events(
-    application: LoanApplication, predictions: list[Prediction], decisions: list[Decision], job: ScoringJob | None
-) -> list[Event]:
+def _events(application: LoanApplication, predictions: list[Prediction], decisions: list[Decision], job: ScoringJob | None) -> list[Event]:
     by = application.submitted_by
     source = f"from {application.import_batch}" if application.import_batch_id else (f"by {_who(by)}" if by else "")
     events = [Event(application.submitted_at, "Submitted", source, icon="inbox")]
     events += [
-        Event(each.created_at, f"Scored {percent(each.probability)}, grade {each.grade}", f"by {each.model_version}", icon="speed") for each in predictions
+        Event(each.created_at, f"Scored {percent(each.probability)}, grade {each.grade}", f"by {each.model_version}", icon="speed")
+        for each in predictions
     ]
     if job is not None and job.state == ScoringState.FAILED and job.finished_at:
         events.append(Event(job.finished_at, "Given to a person", f"after {job.attempts} attempts to score it", icon="person_alert"))
     events += [
-        Event(each.created_at, DECIDED[each.outcome], each.reason_text, _who(each.officer), each.note, icon="gavel") for each in decisions
+        Event(
+            each.created_at,
+            DECIDED[each.outcome] + (" against the advice" if each.override else ""),
+            each.reason_text,
+            _who(each.officer),
+            each.note,
+            "gavel",
+        )
+        for each in decisions
     ]
     return sorted(events, key=lambda event: event.at, reverse=True)
 

@@ -49,7 +49,11 @@ class Waiting:
 
 def waiting(applications: QuerySet[LoanApplication]) -> Waiting:
     """Counts no further than MOST_COUNTED, from the oldest on."""
-    row = applications.order_by("submitted_at").values("pk", "submitted_at")[:MOST_COUNTED].aggregate(count=Count("pk"), oldest=Min("submitted_at"))
+    row = (
+        applications.order_by("submitted_at")
+        .values("pk", "submitted_at")[:MOST_COUNTED]
+        .aggregate(count=Count("pk"), oldest=Min("submitted_at"))
+    )
     return Waiting(count=row["count"], oldest=row["oldest"])
 
 
@@ -137,7 +141,8 @@ def why_empty(applications: QuerySet[LoanApplication], *, view: str, filtered: b
     if not applications.exists():
         return Emptiness(
             "No applications yet",
-            "They come in by the API (POST /api/v1/applications/) or from a file (manage.py import_loans). The first one shows here within seconds.",
+            "They come in by the API (POST /api/v1/applications/) or from a file (manage.py import_loans). "
+            "The first one shows here within seconds.",
         )
     if view == "decide":
         received = applications.filter(status=Status.RECEIVED).exists()
@@ -149,6 +154,13 @@ def why_empty(applications: QuerySet[LoanApplication], *, view: str, filtered: b
                 link_text="Go to the models",
             )
         if received:
-            return Emptiness("Nothing to decide", "Some applications wait for their score and show here within seconds.", "?view=waiting", "Look at them")
-        return Emptiness("Nothing to decide", "Every application has been decided. New ones show here as they come in.", "?view=decided", "Look at the decided")
+            return Emptiness(
+                "Nothing to decide", "Some applications wait for their score and show here within seconds.", "?view=waiting", "Look at them"
+            )
+        return Emptiness(
+            "Nothing to decide",
+            "Every application has been decided. New ones show here as they come in.",
+            "?view=decided",
+            "Look at the decided",
+        )
     return Emptiness("Nothing here", f"There are no applications under “{VIEWS[view][0]}”.", link="?", link_text="Back to the inbox")

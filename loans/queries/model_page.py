@@ -33,10 +33,12 @@ class Interval:
     def known(self) -> bool:
         return self.value is not None
 
+    def range(self, digits: int = 3) -> str:
+        return "" if self.low is None or self.high is None else f"{number(self.low, digits)}–{number(self.high, digits)}"
+
     def words(self, digits: int = 3) -> str:
-        if self.low is None or self.high is None:
-            return number(self.value, digits)
-        return f"{number(self.value, digits)} ({number(self.low, digits)}–{number(self.high, digits)})"
+        range_ = self.range(digits)
+        return f"{number(self.value, digits)} ({range_})" if range_ else number(self.value, digits)
 
     def __str__(self) -> str:
         return self.words()
@@ -54,13 +56,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Worth:
-    """What a model is worth, in the few figures that an officer needs beside a score."""
+    """What a model is worth, in the few figures that an officer needs. portfolio: the default rate of all loans that it learned from."""
 
     version: ModelVersion
     algorithm: str
     auc: Interval
     cut: float | None
-    default_rate: float | None
+    portfolio: float | None
     lines: list[Line]
     synthetic: bool
 
@@ -69,7 +71,7 @@ class Worth:
         if self.auc.value is None:
             return "Its report has no out-of-time figures."
         many = round(self.auc.value * 100)
-        return f"Shown one loan that defaulted and one that was repaid, it calls the defaulted one riskier {many} times in 100; chance would be 50."
+        return f"Of a loan that defaulted and one that was repaid it calls the right one riskier {many} times in 100; chance would be 50."
 
 
 def dig(report: Any, *keys: str) -> Any:
@@ -92,10 +94,25 @@ def worth(version: ModelVersion) -> Worth:
     judged = dig(report, "split", "test") or {}
     rows = _number(dig(report, "data", "rows"))
     lines = [
-        Line("AUC on later loans" if by_time else "AUC on unseen loans", auc.words(), "0.5 for a coin", "How often a loan that defaulted is ranked above one that was repaid."),
+        Line(
+            "AUC on later loans" if by_time else "AUC on unseen loans",
+            auc.words(),
+            "0.5 for a coin",
+            "How often a loan that defaulted is ranked above one that was repaid.",
+        ),
         Line("Observed / expected", oe.words(2), "1 is exact", "Defaults that came, over the defaults that the probabilities promised."),
-        Line("Default rate there", percent(rate), "", "The share of the judged loans that defaulted: what a model that knows nothing would say of everyone."),
-        Line("Accuracy", percent(accuracy), f"{percent(majority)} by always saying the more frequent", "Says little where defaults are rare; read it only beside the majority's."),
+        Line(
+            "Default rate there",
+            percent(rate),
+            "",
+            "The share of the judged loans that defaulted: what a model that knows nothing would say of everyone.",
+        ),
+        Line(
+            "Accuracy",
+            percent(accuracy),
+            f"{percent(majority)} by always saying the more frequent",
+            "Says little where defaults are rare; read it only beside the majority's.",
+        ),
         Line("Learned from", f"{int(rows):,} loans" if rows is not None else "–", _dates(dig(report, "split", "train"), judged), ""),
     ]
     return Worth(
@@ -103,26 +120,25 @@ def worth(version: ModelVersion) -> Worth:
         algorithm=str(dig(report, "choice", "title") or version.algorithm),
         auc=auc,
         cut=_number(dig(report, "policy", "current", "cutoff")) or _number(dig(report, "policy", "break_even")),
-        default_rate=rate,
+        portfolio=_number(dig(report, "data", "default_rate")) or rate,
         lines=lines,
         synthetic=version.synthetic,
     )
 
 
 @dataclass(frozen=True)
+class Cell:
+    value: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
 class Rung:
+    """cells: AUC, KS, Brier, log-loss, O/E, slope, accuracy, profit, seconds to fit, in the table's order."""
+
     title: str
     chosen: bool
-    best: bool
-    auc: str
-    ks: str
-    brier: str
-    log_loss: str
-    oe: str
-    slope: str
-    accuracy: str
-    profit: str
-    seconds: str
+    cells: list[Cell]
 
 
 @dataclass(frozen=True)
@@ -195,7 +211,13 @@ def model_page(version: ModelVersion) -> ModelPage:
         distribution=dig(report, "distribution") or {},
         roc=dig(report, "roc") or {},
         quarters=[
-            {"period": row.get("period"), "rows": row.get("rows"), "defaults": row.get("defaults"), "expected": number(_number(row.get("expected")), 1), "oe": Interval.of(row.get("oe")).words(2)}
+            {
+                "period": row.get("period"),
+                "rows": row.get("rows"),
+                "defaults": row.get("defaults"),
+                "expected": number(_number(row.get("expected")), 1),
+                "oe": Interval.of(row.get("oe")).words(2),
+            }
             for row in _list(report.get("by_quarter"))
         ],
         importance=_shares(_list(report.get("families")) or _list(report.get("importance")), report),
@@ -214,23 +236,14 @@ def model_page(version: ModelVersion) -> ModelPage:
 def _rung(row: dict[str, Any]) -> Rung:
     figures = row.get("figures") or {}
 
-    def of(name: str, digits: int = 3) -> str:
-        return Interval.of(figures.get(name)).words(digits)
+    def of(name: str, digits: int) -> Cell:
+        figure = Interval.of(figures.get(name))
+        return Cell(number(figure.value, digits), figure.range(digits))
 
-    return Rung(
-        title=str(row.get("title") or row.get("rung") or "?"),
-        chosen=bool(row.get("chosen")),
-        best=bool(row.get("best")),
-        auc=of("auc"),
-        ks=of("ks"),
-        brier=of("brier", 4),
-        log_loss=of("log_loss", 4),
-        oe=of("oe", 2),
-        slope=of("slope", 2),
-        accuracy=percent(_number(dig(figures, "accuracy", "value"))),
-        profit=percent(_number(dig(figures, "profit", "value")), 2),
-        seconds=number(_number(row.get("fit_seconds")), 1),
-    )
+    cells = [of(name, digits) for name, digits in (("auc", 3), ("ks", 3), ("brier", 4), ("log_loss", 4), ("oe", 2), ("slope", 2))]
+    cells += [Cell(percent(_number(dig(figures, name, "value")), digits)) for name, digits in (("accuracy", 1), ("profit", 2))]
+    cells.append(Cell(number(_number(row.get("fit_seconds")), 1)))
+    return Rung(title=str(row.get("title") or row.get("rung") or "?"), chosen=bool(row.get("chosen")), cells=cells)
 
 
 def _sides(report: dict[str, Any]) -> list[Side]:
@@ -239,7 +252,9 @@ def _sides(report: dict[str, Any]) -> list[Side]:
         part = dig(report, "split", key)
         if isinstance(part, dict):
             rows, rate = _number(part.get("rows")), _number(part.get("default_rate"))
-            made.append(Side(title, number(None if rows is None else int(rows)), f"{part.get('defaults', '–')} ({percent(rate)})", _dates(part)))
+            made.append(
+                Side(title, number(None if rows is None else int(rows)), f"{part.get('defaults', '–')} ({percent(rate)})", _dates(part))
+            )
     return made
 
 
@@ -263,10 +278,25 @@ def _policy(report: dict[str, Any]) -> list[Line]:
     bad = Interval(_number(current.get("bad_rate")), _number(current.get("bad_rate_low")), _number(current.get("bad_rate_high")))
     beside = f"{percent(bad.low)}–{percent(bad.high)}" if bad.low is not None else ""
     return [
-        Line("Cut", percent(_number(current.get("cutoff"))), f"margin {percent(margin, 0)}, loss {percent(loss, 0)}", "At this default probability a loan is expected to earn nothing."),
+        Line(
+            "Cut",
+            percent(_number(current.get("cutoff"))),
+            f"margin {percent(margin, 0)}, loss {percent(loss, 0)}",
+            "At this default probability a loan is expected to earn nothing.",
+        ),
         Line("Approved there", percent(_number(current.get("approval_rate"))), "", "The share of the judged loans below the cut."),
-        Line("Of those defaulted", percent(bad.value), beside, "With its 95 % interval; compare it with the default rate of all judged loans."),
-        Line("Profit", percent(_number(current.get("profit_share")), 2), "of all that was applied for", "Under the margin and the loss stated, from the outcomes that came."),
+        Line(
+            "Of those defaulted",
+            percent(bad.value),
+            beside,
+            "With its 95 % interval; compare it with the default rate of all judged loans.",
+        ),
+        Line(
+            "Profit",
+            percent(_number(current.get("profit_share")), 2),
+            "of all that was applied for",
+            "Under the margin and the loss stated, from the outcomes that came.",
+        ),
     ]
 
 

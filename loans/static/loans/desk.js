@@ -15,6 +15,14 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     });
   });
+  // A reason of the model's that the rule pack knows only as "other" says itself in the note.
+  document.querySelectorAll(".ld-decide select[name=reason]").forEach((select) => {
+    const note = select.form.elements.note;
+    select.addEventListener("change", () => {
+      const said = select.selectedOptions[0].dataset.note;
+      if (said && !note.value.trim()) note.value = said;
+    });
+  });
   // What was refused is what the officer wants to mend.
   const wrong = document.querySelector(".ld-decide details[open] .ld-wrong, .ld-decide details[open] select");
   if (document.querySelector(".ld-decide [role=alert]") && wrong) wrong.focus();

@@ -1,0 +1,126 @@
+"""The lender's rules: at which probability to approve, and what rules an application out. Written by the model's owners."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, Subquery
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from loans.admin.base import DeskAdmin, badge
+from loans.models import AttributeDefinition, KnockOutRule, Policy
+from loans.models.fields import APPLICATION_FIELDS, FEATURE_FIELDS
+from loans.queries.words import percent
+from loans.services import rulepack
+
+
+class Signed:
+    """Keeps who wrote the row."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            obj.created_by = request.user
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(Policy)
+class PolicyAdmin(Signed, DeskAdmin):
+    list_display = ("bands", "state", "margin_shown", "loss_shown", "effective", "reason", "created_by")
+    list_select_related = ("created_by",)
+    fieldsets = (
+        (
+            "Advice",
+            {
+                "fields": (("approve_below", "decline_from"),),
+                "description": "Fractions: 0.1 is 10 %. Between the two the advice is to look closer.",
+            },
+        ),
+        ("What a loan earns or costs", {"fields": (("margin", "loss_given_default"),)}),
+        ("From when, and why", {"fields": ("effective_from", "reason")}),
+    )
+    empty_title = "No policy of your own yet"
+    empty_text = (
+        "Until there is one, approval is advised where a loan is expected to earn more than it loses. "
+        "A policy is never edited: a later one takes its place."
+    )
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @display(description="Advice")
+    def bands(self, obj: Policy) -> str:
+        return str(obj)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        newest = Policy.objects.filter(effective_from__lte=Now()).order_by("-effective_from", "-pk").values("pk")[:1]
+        return super().get_queryset(request).annotate(in_force=Q(pk=Subquery(newest)))
+
+    @display(description="State")
+    def state(self, obj: Policy) -> SafeString:
+        if obj.in_force:
+            return badge("In force", "success")
+        return badge("Begins later", "info") if obj.effective_from > timezone.now() else badge("Replaced")
+
+    @display(description="From", ordering="effective_from")
+    def effective(self, obj: Policy) -> str:
+        return f"{obj.effective_from:%Y-%m-%d}"
+
+    @display(description="Margin")
+    def margin_shown(self, obj: Policy) -> str:
+        return percent(obj.margin)
+
+    @display(description="Loss on default")
+    def loss_shown(self, obj: Policy) -> str:
+        return percent(obj.loss_given_default)
+
+
+class RuleForm(forms.ModelForm):
+    """Fields and reasons come from lists, so that a rule can't name what does not exist."""
+
+    field = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+    reason = forms.ChoiceField(widget=UnfoldAdminSelectWidget, help_text="What the applicant is told where this rule decides.")
+
+    class Meta:
+        model = KnockOutRule
+        fields = ("name", "field", "operator", "value", "reason", "active")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        own = [(row.name, str(row)) for row in AttributeDefinition.objects.features()]
+        core = [(name, APPLICATION_FIELDS[name].label) for name in FEATURE_FIELDS if APPLICATION_FIELDS[name].kind != "text"]
+        self.fields["field"].choices = [("The application", core)] + ([("This lender's own", own)] if own else [])
+        self.fields["reason"].choices = [(reason.code, reason.text) for reason in rulepack.in_force().reasons["decline"].values()]
+
+
+@admin.register(KnockOutRule)
+class KnockOutRuleAdmin(Signed, DeskAdmin):
+    form = RuleForm
+    list_display = ("name", "words", "active", "created_by", "created")
+    list_filter = ("active",)
+    list_filter_submit = False
+    list_select_related = ("created_by",)
+    fieldsets = (
+        (None, {"fields": ("name", "active")}),
+        ("The application is ruled out where", {"fields": ("field", ("operator", "value"))}),
+        ("What the applicant is told", {"fields": ("reason",)}),
+    )
+    empty_title = "No knock-out rules"
+    empty_text = "A rule here advises to decline whatever the score is, for instance: income is below 12000."
+
+    @display(description="Ruled out where")
+    def words(self, obj: KnockOutRule) -> str:
+        return obj.in_words
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # A rule that has decided stays readable; it is switched off instead.
+        return False
