@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from celery import current_app
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
+
+# A broker that refuses costs nothing. One that hangs costs each submission its time-out (5 s, measured), so after one such wait
+# this process sends no hints for a while; the sweeper, which looks at the rows, does not depend on them.
+SLOW_SECONDS = 0.5
+SILENT_SECONDS = 10.0
+_silent_until = 0.0
 
 BROKER_ERRORS = (OperationalError, RedisError, OSError)
 
@@ -24,9 +31,15 @@ def wake_training(run_id: int) -> bool:
 
 
 def _send(name: str, **kwargs: object) -> bool:
+    global _silent_until
+    started = time.monotonic()
+    if started < _silent_until:
+        return False
     try:
         current_app.send_task(name, kwargs=kwargs, ignore_result=True, retry=False)
     except BROKER_ERRORS as error:
+        if time.monotonic() - started > SLOW_SECONDS:
+            _silent_until = time.monotonic() + SILENT_SECONDS
         logger.warning("Broker away, %s not sent; the sweeper will: %s", name, type(error).__name__)
         return False
     return True
