@@ -142,13 +142,14 @@ class ApplicationList(DeskView):
     def get_queryset(self) -> object:
         return LoanApplication.objects.visible_to(self.request.user).select_related("product")
 
-    @extend_schema(operation_id="applications_list", responses=ApplicationSummarySerializer(many=True))
+    @extend_schema(operation_id="applications_list", summary="List applications", responses=ApplicationSummarySerializer(many=True))
     def get(self, request: Request) -> Response:
         """Applications that you may see: your own, or all of them for staff who may view applications. Newest first."""
         return self.listing(request)
 
     @extend_schema(
         operation_id="applications_create",
+        summary="Submit an application",
         request=ApplicationInputSerializer,
         responses={201: ApplicationSerializer},
         parameters=[
@@ -190,7 +191,7 @@ class ApplicationDetail(DeskView):
     serializer_class = ApplicationSerializer
     queryset = LoanApplication.objects.none()
 
-    @extend_schema(operation_id="applications_retrieve")
+    @extend_schema(operation_id="applications_retrieve", summary="Read an application")
     def get(self, request: Request, pk: int) -> Response:
         """One application, with the state of its score and the latest decision."""
         application = visible_application(request, pk, "product", "applicant")

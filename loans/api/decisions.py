@@ -68,7 +68,7 @@ class ApplicationDecision(DeskView):
     serializer_class = DecisionsSerializer
     queryset = Decision.objects.none()
 
-    @extend_schema(operation_id="applications_decision_retrieve", responses=DecisionsSerializer)
+    @extend_schema(operation_id="applications_decision_retrieve", summary="Read an application's decisions", responses=DecisionsSerializer)
     def get(self, request: Request, pk: int) -> Response:
         """The application's decisions."""
         application = visible_application(request, pk)
@@ -76,7 +76,12 @@ class ApplicationDecision(DeskView):
         data = {"status": application.status, "decision": history[0] if history else None, "history": history}
         return Response(DecisionsSerializer(data, context=self.get_serializer_context()).data)
 
-    @extend_schema(operation_id="applications_decision_create", request=DecisionInputSerializer, responses={201: DecisionSerializer})
+    @extend_schema(
+        operation_id="applications_decision_create",
+        summary="Decide an application",
+        request=DecisionInputSerializer,
+        responses={201: DecisionSerializer},
+    )
     def post(self, request: Request, pk: int) -> Response:
         """Decide the application in your name. Append-only: a decision is never changed, and approve and decline are final."""
         visible_application(request, pk)
@@ -103,7 +108,7 @@ class DecisionReasonsSerializer(serializers.Serializer):
 class DecisionReasons(DeskView):
     serializer_class = DecisionReasonsSerializer
 
-    @extend_schema(operation_id="decision_reasons_retrieve")
+    @extend_schema(operation_id="decision_reasons_retrieve", summary="Reasons for decisions")
     def get(self, request: Request) -> Response:
         """The reasons that a decision can be given for, by outcome: the rule pack in force."""
         pack = rulepack.in_force()

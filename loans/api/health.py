@@ -50,7 +50,7 @@ class MetricsView(APIView):
 
     permission_classes = (MetricsAccess,)
     renderer_classes = (MetricsRenderer,)
-    metadata_class: ClassVar = None
+    http_method_names = ("get", "head")
     schema: ClassVar = None
 
     def get(self, request: Request) -> Response:

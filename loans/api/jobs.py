@@ -30,7 +30,7 @@ class JobDetail(DeskView):
     serializer_class = JobSerializer
     queryset = ScoringJob.objects.none()
 
-    @extend_schema(operation_id="jobs_retrieve")
+    @extend_schema(operation_id="jobs_retrieve", summary="Read a scoring job")
     def get(self, request: Request, pk: int) -> Response:
         """The state of one scoring job and, when it is done, its prediction. Ask again after a second until it is `done` or `failed`."""
         visible = LoanApplication.objects.visible_to(request.user)

@@ -76,6 +76,6 @@ class ModelList(DeskView):
         rows=F("report__data__rows"), figures=F("report__champion__figures"), baselines=F("report__baselines")
     )
 
-    @extend_schema(operation_id="models_list", responses=ModelVersionSerializer(many=True))
+    @extend_schema(operation_id="models_list", summary="List model versions", responses=ModelVersionSerializer(many=True))
     def get(self, request: Request) -> Response:
         return self.listing(request)

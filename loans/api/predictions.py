@@ -88,6 +88,6 @@ class PredictionList(DeskView):
         visible = LoanApplication.objects.visible_to(self.request.user)
         return Prediction.objects.filter(shadow=False, application__in=visible).select_related("model_version")
 
-    @extend_schema(operation_id="predictions_list", responses=PredictionSerializer(many=True))
+    @extend_schema(operation_id="predictions_list", summary="List predictions", responses=PredictionSerializer(many=True))
     def get(self, request: Request) -> Response:
         return self.listing(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -65,10 +65,10 @@ class SessionScheme(OpenApiAuthenticationExtension):
 
 
 class SchemaView(SpectacularAPIView):
-    metadata_class: ClassVar = None
+    http_method_names = ("get", "head")
 
 
 class DocsView(SpectacularSwaggerSplitView):
     """Its script has an address of its own, so that it runs under script-src 'self'."""
 
-    metadata_class: ClassVar = None
+    http_method_names = ("get", "head")
