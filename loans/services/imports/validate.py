@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -98,18 +99,16 @@ class Validator:
             columns |= {"loss": "numeric(14,2)"} if outcome.loss else {}
         return columns
 
+    def count_problems(self, chunk: Chunk) -> dict[str, int]:
+        """Column → rows that it gets refused."""
+        notes = _Notes(_without_blank_rows(chunk))
+        self._convert(notes)
+        return Counter(rule.column for _, rule, _ in notes.found)
+
     def __call__(self, chunk: Chunk) -> Validated:
         chunk = _without_blank_rows(chunk)
         notes = _Notes(chunk)
-        values: dict[str, pa.Array] = {"line": pa.array(chunk.lines)}
-        submitted, ordinal = self._submitted(chunk, notes, values)
-        for rule in self.fitted.rules:
-            if rule.name != "submitted_at":
-                values[rule.name] = self._column(rule, chunk, notes, submitted).values
-        personal = {rule.name: self._column(rule, chunk, notes, submitted).values for rule in self.fitted.applicant}
-        further = {attribute.name: self._column(attribute.rule, chunk, notes, submitted).values for attribute in self.fitted.attributes}
-        if self.fitted.outcome is not None:
-            values |= self._outcome(self.fitted.outcome, chunk, notes, ordinal)
+        values, personal, further = self._convert(notes)
         # what follows is dear (digests, encryption, JSON), so only for rows that will be loaded
         keep = pa.array(notes.ok)
         values = {name: column.filter(keep) for name, column in values.items()}
@@ -129,6 +128,20 @@ class Validator:
             problems=problems,
             problem_count=len(notes.found) + len(chunk.problems),
         )
+
+    def _convert(self, notes: _Notes) -> tuple[dict[str, pa.Array], dict[str, pa.Array], dict[str, pa.Array]]:
+        """(staged columns, personal ones in clear, attributes), each with all n rows of the chunk; `notes` hears what is wrong."""
+        chunk = notes.chunk
+        values: dict[str, pa.Array] = {"line": pa.array(chunk.lines)}
+        submitted, ordinal = self._submitted(chunk, notes, values)
+        for rule in self.fitted.rules:
+            if rule.name != "submitted_at":
+                values[rule.name] = self._column(rule, chunk, notes, submitted).values
+        personal = {rule.name: self._column(rule, chunk, notes, submitted).values for rule in self.fitted.applicant}
+        further = {attribute.name: self._column(attribute.rule, chunk, notes, submitted).values for attribute in self.fitted.attributes}
+        if self.fitted.outcome is not None:
+            values |= self._outcome(self.fitted.outcome, chunk, notes, ordinal)
+        return values, personal, further
 
     def _column(self, rule: ColumnRule, chunk: Chunk, notes: _Notes, submitted: Months | None) -> Converted:
         found = self._converters[id(rule)](chunk.columns[rule.column], submitted)
