@@ -7,9 +7,12 @@ they write to the database. Exit code 0 is well; otherwise one line says what is
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import sys
+import urllib.error
+import urllib.request
 
 ROLES = ("worker", "training-worker", "beat", "sweeper")
 BEATS_MISSED = 6
@@ -38,6 +41,22 @@ def heartbeat(role: str) -> str | None:
     if silent is None:
         return f"no {role} on this host has ever written a heartbeat"
     return None if silent <= seconds else f"the last heartbeat of {role} is {silent:.0f} s old"
+
+
+def ask_ready(port: int) -> list[str]:
+    """The names of what /readyz finds missing; `site` where it does not answer."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the machine's does not know us
+    try:
+        with opener.open(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            body = answer.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()
+    except OSError:
+        return ["site"]
+    try:
+        return list(json.loads(body)["degraded"])
+    except (ValueError, KeyError, TypeError):
+        return ["site"]
 
 
 def main(arguments: list[str]) -> int:

@@ -6,23 +6,21 @@ What is done already is skipped, so a second run takes seconds. DATA, MAPPING an
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from config.embedded import PROJECT, ensure_environment, home
+from config.health import ask_ready
 from config.request import Request, UsageError, parse, sha256, short, take_port
 from config.supervisor import Supervisor, end_leftovers
+from config.terminal import Step, Terminal
 
 SITE_SECONDS = 90  # for the site's first answer on a slow machine
 STALLED_SECONDS = 120  # without a single application scored
@@ -36,32 +34,16 @@ class Interrupted(Exception):
     """Ctrl-C or SIGTERM."""
 
 
-@dataclass
-class Step:
-    name: str
-    seconds: float
-    peak_memory: int | None  # bytes
-
-
-class Launch:
+class Launch(Terminal):
     """One run of the desk. Signals only set a flag, which every wait looks at: nothing is torn in the middle."""
 
     def __init__(self, request: Request, listener: socket.socket | None = None) -> None:
+        super().__init__()
         self.listener = listener
         self.data, self.mapping, self.port = request.data, request.mapping, request.port
         self.steps: list[Step] = []
         self.signals = 0
-        self.live = sys.stdout.isatty()
         self.notes: list[str] = []
-
-    # --- talking ---------------------------------------------------------------------------------------------------
-    def say(self, text: str) -> None:
-        print(("\r\033[K" if self.live else "") + text, flush=True)
-
-    def moving(self, text: str) -> None:
-        """A line that the next one replaces; without a terminal it is left out."""
-        if self.live:
-            print(f"\r\033[K{text}", end="", flush=True)
 
     def on_signal(self, number: int, frame: object) -> None:
         self.signals += 1
@@ -246,10 +228,7 @@ class Launch:
 
     def report(self, logins: str) -> None:
         self.say("")
-        self.say(f"{'step':<24}{'time':>10}{'peak memory':>14}")
-        for step in self.steps:
-            memory = f"{step.peak_memory / 1e6:,.0f} MB" if step.peak_memory else "–"
-            self.say(f"{step.name:<24}{step.seconds:>8.1f} s{memory:>14}")
+        self.table(self.steps)
         for note in self.notes:
             self.say(f"\nNote: {note}")
         self.say(f"\nLogs: {short(home() / 'log')}   Stop: Ctrl-C")
@@ -297,22 +276,6 @@ class Launch:
                 self.say("\nStopping (Ctrl-C again to hurry)")
                 asked = self.signals
                 supervisor.stop(hurry=lambda: self.signals > max(asked, 1))
-
-
-def ask_ready(port: int) -> list[str]:
-    """The names of what /readyz finds missing; `site` where it does not answer."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the machine's does not know us
-    try:
-        with opener.open(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            body = answer.read()
-    except urllib.error.HTTPError as error:
-        body = error.read()
-    except OSError:
-        return ["site"]
-    try:
-        return list(json.loads(body)["degraded"])
-    except (ValueError, KeyError, TypeError):
-        return ["site"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,7 +21,8 @@ import psutil
 import pytest
 
 from config.embedded import PROJECT, REQUIRED, Desk
-from config.launch import Interrupted, Launch, StepFailed, ask_ready
+from config.health import ask_ready
+from config.launch import Interrupted, Launch, StepFailed
 from config.request import Request, UsageError, parse, take_port
 from config.supervisor import Service, Supervisor, end_leftovers
 from loans.models import ImportBatch, LoanApplication, RunState
