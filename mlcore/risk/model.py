@@ -67,6 +67,7 @@ class RiskModel:
         families: Families | None = None,
         grades: Grades | None = None,
         points: PointScale | None = None,
+        ranges: dict[str, list[Any]] | None = None,
     ) -> None:
         if len(baseline.means) != len(schema):
             raise ModelError(f"The baseline has {len(baseline.means)} columns, the schema {len(schema)}.")
@@ -77,6 +78,7 @@ class RiskModel:
         self.families = families or Families.of_schema(schema)
         self.grades = grades or Grades()
         self.point_scale = points or PointScale()
+        self.ranges = ranges or {}  # what applicants have, for the changeable columns (`mlcore.risk.counterfactual`)
         self._raw_baseline = baseline.log_odds
         self._calibrated_baseline = calibrator.one(self._raw_baseline)
         # The stretch at the baseline itself, where the quotient is 0 / 0.
@@ -141,6 +143,7 @@ class RiskModel:
             },
             "grades": list(self.grades.bounds),
             "points": self.point_scale.to_state(),
+            "ranges": self.ranges,
         }
 
     @classmethod
@@ -158,6 +161,7 @@ class RiskModel:
             baseline=Baseline(**baseline),
             grades=Grades(tuple(state["grades"])),
             points=PointScale(**state["points"]),
+            ranges=dict(state["ranges"]),
         )
 
     def _calibrate(self, contributions: np.ndarray, intercept: float) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from mlcore.metrics import ProfitTerms, rounded
 from mlcore.progress import Progress, part, silent
 from mlcore.risk import assess, ladder, report
 from mlcore.risk.base import Dataset, FitError
+from mlcore.risk.counterfactual import feasible_ranges
 from mlcore.risk.fairness import fairness_report
 from mlcore.risk.grades import Grades
 from mlcore.risk.model import RiskModel, make_baseline
@@ -178,6 +179,7 @@ def _model(
         baseline=make_baseline(rung, frame, dates, **at),
         families=Families.of_schema(schema, correlated(data.frame, schema)),
         grades=grades or Grades.from_probabilities(probability),
+        ranges=feasible_ranges(data.frame, schema),
     )
 
 

@@ -45,7 +45,7 @@ def test_it_beats_what_was_asked_for_and_covers_what_it_says(result):
     assert figures["model"]["mae"]["high"] < figures["asked_capped"]["mae"]["low"]
     assert figures["model"]["pinball"]["high"] < min(figures["asked_capped"]["pinball"]["low"], figures["portfolio"]["pinball"]["low"])
     assert report["coverage"]["value"] == pytest.approx(0.8, abs=0.05)
-    assert report["split"]["how"] == "time" and not report["asked_is_carried"]
+    assert report["split"]["how"] == "time" and report["asked_is_carried_share"] < 0.1
 
 
 def test_the_quantiles_are_the_true_ones(result):
@@ -97,7 +97,7 @@ def test_when_everything_asked_for_was_carried_the_report_says_so():
     data, carried = world(800)
     same = Dataset(data.frame.assign(amount=carried), np.zeros(800, dtype=np.int8), data.schema, None, carried)
     report = train.train_amount(same).report
-    assert report["asked_is_carried"] and "by construction" in report["in_words"] and report["split"]["how"] == "stratified"
+    assert report["asked_is_carried_share"] == 1 and "by construction" in report["in_words"] and report["split"]["how"] == "stratified"
 
 
 def test_what_can_not_be_trained_on_is_said_and_cancelled_passes():
