@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from config.embedded import PROJECT, ensure_environment, home
 from config.health import ask_ready
 from config.request import Request, UsageError, parse, sha256, short, take_port
-from config.supervisor import Supervisor, end_leftovers
+from config.supervisor import Supervisor, end_leftovers, remember
 from config.terminal import Step, Terminal
 
 SITE_SECONDS = 90  # for the site's first answer on a slow machine
@@ -48,6 +48,10 @@ class Launch(Terminal):
     def on_signal(self, number: int, frame: object) -> None:
         self.signals += 1
 
+    @property
+    def record(self) -> Path:
+        return home() / "processes.json"
+
     def check(self) -> None:
         if self.signals:
             raise Interrupted
@@ -65,6 +69,7 @@ class Launch(Terminal):
             [sys.executable, str(PROJECT / "manage.py"), *arguments], cwd=Path.cwd(), start_new_session=True, stdin=subprocess.DEVNULL,
             env={"LOG_LEVEL": "WARNING", **os.environ},
         )  # fmt: skip
+        remember(self.record, [process.pid])
         asked = False
         while True:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -239,7 +244,6 @@ class Launch(Terminal):
 
         folder = home()
         folder.mkdir(parents=True, exist_ok=True)
-        record = folder / "processes.json"
         with (folder / "launch.lock").open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -249,7 +253,7 @@ class Launch(Terminal):
             lock.truncate(0)
             lock.write(f": process {os.getpid()}, http://127.0.0.1:{self.port}/admin/")
             lock.flush()
-            if ended := end_leftovers(record):
+            if ended := end_leftovers(self.record):
                 self.say(f"Ended {ended} processes that a killed run had left behind")
             self.reach_servers()
             self.migrate()
@@ -259,7 +263,7 @@ class Launch(Terminal):
                 self.command("static files", ["collectstatic", "--noinput", "--verbosity", "0"])
             logins = self.demo_logins()
             self.check()
-            supervisor = Supervisor(services(self.listener, folder / "log"), folder=PROJECT, record=record, say=self.say)
+            supervisor = Supervisor(services(self.listener, folder / "log"), folder=PROJECT, record=self.record, say=self.say)
             try:
                 started = time.monotonic()
                 supervisor.start()

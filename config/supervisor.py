@@ -117,15 +117,18 @@ class Supervisor:
         self.record.unlink(missing_ok=True)
 
     def _remember(self) -> None:
-        """Note who runs, for a next run to end should this one be killed."""
-        living = []
-        for service in self.services:
-            if service.process is not None:
-                with suppress(psutil.Error):
-                    living.append([service.process.pid, psutil.Process(service.process.pid).create_time()])
-        temporary = self.record.with_suffix(".tmp")
-        temporary.write_text(json.dumps(living))
-        temporary.replace(self.record)
+        remember(self.record, [service.process.pid for service in self.services if service.process is not None])
+
+
+def remember(record: Path, leaders: Iterable[int]) -> None:
+    """Note who runs, for a next run to end should this one be killed."""
+    living = []
+    for pid in leaders:
+        with suppress(psutil.Error):
+            living.append([pid, psutil.Process(pid).create_time()])
+    temporary = record.with_suffix(".tmp")
+    temporary.write_text(json.dumps(living))
+    temporary.replace(record)
 
 
 def kill_group(leader: int) -> None:

@@ -15,7 +15,7 @@ import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import psutil
 import pytest
@@ -179,28 +179,31 @@ def test_demo_logins_only_on_a_development_desk(monkeypatch):
 
 
 # --- steps ---------------------------------------------------------------------------------------------------------------
-def bare_launch() -> Launch:
+@pytest.fixture
+def bare_launch(tmp_path, monkeypatch) -> Launch:
+    monkeypatch.setenv("LOANDESK_HOME", str(tmp_path))
     return Launch(Request(data=None, mapping=None, port=1))
 
 
-def test_a_step_reports_its_time_and_peak_memory():
-    launch = bare_launch()
+def test_a_step_reports_its_time_and_peak_memory(bare_launch):
+    launch = bare_launch
     launch.command("version", ["version"])
     step = launch.steps[0]
     assert 0.05 < step.seconds < 60
     assert 10e6 < step.peak_memory < 2e9, "bytes, on every system"
 
 
-def test_a_step_that_fails_ends_the_run():
+def test_a_step_that_fails_ends_the_run(bare_launch):
     with pytest.raises(StepFailed, match="no_such_command"):
-        bare_launch().command("x", ["no_such_command"])
+        bare_launch.command("x", ["no_such_command"])
 
 
-def test_ctrl_c_ends_a_step_quietly():
-    launch = bare_launch()
-    launch.signals = 1
+def test_ctrl_c_ends_a_step_quietly(bare_launch):
+    Timer(1, bare_launch.on_signal, (signal.SIGINT, None)).start()
+    began = time.monotonic()
     with pytest.raises(Interrupted):
-        launch.command("x", ["version"])
+        bare_launch.command("x", ["shell", "-c", "import time; time.sleep(60)"])
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
@@ -352,6 +355,12 @@ def test_the_whole_desk_starts_survives_a_kill_resumes_and_stops():
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(60) == 0
     finally:
-        process.kill()
-        Desk(home).stop()
-        shutil.rmtree(home, ignore_errors=True)
+        process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+            end_leftovers(home / "processes.json")
+            Desk(home).stop()
+            shutil.rmtree(home, ignore_errors=True)
