@@ -213,6 +213,10 @@ class ColumnConverter:
             lengths = pc.fill_null(pc.utf8_length(texts), 0)
             for row in np.flatnonzero(np.asarray(lengths) > limit):
                 bad[int(row)] = too_long(lengths[int(row)].as_py(), limit)
+        if bad:
+            wrong = np.zeros(len(texts), dtype=bool)
+            wrong[list(bad)] = True
+            texts = pc.if_else(pa.array(wrong), pa.scalar(None, pa.string()), texts)
         return Converted(texts, bad)
 
 

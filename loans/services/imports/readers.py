@@ -172,15 +172,15 @@ class CsvReader:
         """Turns what Python raises while reading into what the person who made the file needs to know."""
         line = self._rows.line_num + 1 if hasattr(self, "_rows") else 1
         try:
-            yield
-        except UnicodeDecodeError as error:
-            raise FileProblem(self._where_undecodable(error)) from error
+            try:
+                yield
+            except UnicodeDecodeError as error:
+                raise FileProblem(self._where_undecodable(error)) from error
         except StopIteration:
             raise FileProblem(f"{self._name} is empty.") from None
         except EOFError as error:
-            after = self._rows.line_num if hasattr(self, "_rows") else 0
             raise FileProblem(
-                f"{self._name} is a gzip file that ends too early, after about line {after:,}: it was cut off. Copy it again."
+                f"{self._name} is a gzip file that ends too early, after about line {line:,}: it was cut off. Copy it again."
             ) from error
         except (gzip.BadGzipFile, zlib.error) as error:
             raise FileProblem(f"{self._name} is a damaged gzip file, after about line {line:,}: {error}.") from error
