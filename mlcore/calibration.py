@@ -7,6 +7,7 @@ fitted on rows that its model was not fitted on: the latest window whose outcome
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -63,16 +64,20 @@ class Calibrator:
 
     def one(self, z: float) -> float:
         """`transform` of a single number, in plain Python."""
-        if self.method == "isotonic":
-            return float(self.transform(np.array([z]))[0])
         z += self.offset
         if self.method == "level":
             made = z
         elif self.method == "platt":
             made = self.a * z + self.c
-        else:
+        elif self.method == "beta":
             positive = max(z, 0.0) + math.log1p(math.exp(-abs(z)))
             made = self.a * (z - positive) + self.b * positive + self.c
+        else:
+            at, to = self.knots
+            right = min(max(bisect_right(at, z), 1), len(at) - 1)
+            inside = min(max(z, at[0]), at[-1])
+            share = (inside - at[right - 1]) / (at[right] - at[right - 1])
+            made = to[right - 1] + share * (to[right] - to[right - 1]) + self.a * (z - inside)
         made += self.shift
         inside = min(max(made, -REACH), REACH)
         return inside + 0.001 * (made - inside)

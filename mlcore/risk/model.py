@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from math import exp
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +16,7 @@ from mlcore.metrics import expit
 from mlcore.risk import ladder
 from mlcore.risk.base import Rung, Scores
 from mlcore.risk.grades import Grades, PointScale
-from mlcore.risk.reasons import MOST_REASONS, Families, Reason, reasons
+from mlcore.risk.reasons import MOST_REASONS, Families, Reason, reasons, reasons_of_one
 from mlcore.schema import Schema
 
 STATE_VERSION = 1
@@ -49,6 +52,16 @@ class Baseline:
         return f"the average of the {self.rows:,} applicants who would only just be approved (probability just below {self.cutoff:.1%})"
 
 
+@dataclass(frozen=True)
+class OneScore:
+    """`Scores` of a single application as plain numbers. contributions: one for each column of the model's schema."""
+
+    probability: float
+    log_odds: float
+    contributions: list[float]
+    baseline: float
+
+
 class RiskModel:
     """Calibrated default probabilities whose contributions add up.
 
@@ -79,6 +92,7 @@ class RiskModel:
         self.grades = grades or Grades()
         self.point_scale = points or PointScale()
         self.ranges = ranges or {}  # what applicants have, for the changeable columns (`mlcore.risk.counterfactual`)
+        self._means = baseline.means.tolist()
         self._raw_baseline = baseline.log_odds
         self._calibrated_baseline = calibrator.one(self._raw_baseline)
         # The stretch at the baseline itself, where the quotient is 0 / 0.
@@ -106,6 +120,34 @@ class RiskModel:
                 contributions, intercept = self.rung.contributions(frame.iloc[rows], dates)
                 log_odds[rows], scaled[rows] = self._calibrate(np.array(contributions, dtype=float), intercept)
         return Scores(expit(log_odds), log_odds, scaled, self.schema.names, self._calibrated_baseline)
+
+    def score_one(self, row: Mapping[str, Any], submitted_at: datetime | None = None) -> OneScore:
+        """One application without building a frame, where the rung can (`one`): microseconds instead of milliseconds.
+
+        row: {column: value}, None or absent where missing; dates as date or datetime. Other rungs score a frame of one row.
+        """
+        one = getattr(self.rung, "one", None)
+        if one is None:
+            frame = one_row(row, self.schema)
+            scores = self.score(frame, None if submitted_at is None else pd.Series(pd.to_datetime([submitted_at], utc=True)))
+            return OneScore(float(scores.probability[0]), float(scores.log_odds[0]), scores.contributions[0].tolist(), scores.baseline)
+        total, parts = one(row, submitted_at)
+        moved = total - self._raw_baseline
+        log_odds = self.calibrator.one(total)
+        wanted = log_odds - self._calibrated_baseline
+        stretch = wanted / moved if abs(moved) >= 1e-9 else self._slope
+        contributions = [(part - mean) * stretch for part, mean in zip(parts, self._means, strict=True)]
+        if not abs(sum(contributions) - wanted) < SUM_TOLERANCE:
+            raise ModelError(f"Contributions miss the score by {abs(sum(contributions) - wanted):.2g} log-odds.")
+        return OneScore(1.0 / (1.0 + exp(-log_odds)), log_odds, contributions, self._calibrated_baseline)
+
+    def adverse_one(self, one: OneScore, row: Mapping[str, Any] | None = None, limit: int = MOST_REASONS) -> list[Reason]:
+        """`adverse` of what `score_one` gave."""
+        return reasons_of_one(one.contributions, one.log_odds, self.families, row=row, side="adverse", limit=limit)
+
+    def favourable_one(self, one: OneScore, row: Mapping[str, Any] | None = None, limit: int = MOST_REASONS) -> list[Reason]:
+        """`favourable` of what `score_one` gave."""
+        return reasons_of_one(one.contributions, one.log_odds, self.families, row=row, side="favourable", limit=limit)
 
     def probability(self, frame: pd.DataFrame, submitted_at: pd.Series | None = None) -> np.ndarray:
         """(n,) calibrated probabilities only: quicker where no reasons are wanted."""
@@ -207,12 +249,19 @@ def aligned(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """
     if tuple(frame.columns) == schema.names:
         return frame
-    empty = {"category": None, "text": None, "date": pd.NaT}
     made = {}
     for column in schema:
         if column.name in frame:
             made[column.name] = frame[column.name]
         else:
-            dtype = {"category": object, "text": object, "date": "datetime64[ns, UTC]"}.get(column.kind, float)
-            made[column.name] = pd.Series([empty.get(column.kind, np.nan)] * len(frame), index=frame.index, dtype=dtype)
+            made[column.name] = pd.Series([None] * len(frame), index=frame.index, dtype=_dtype(column.kind))
     return pd.DataFrame(made, index=frame.index)
+
+
+def one_row(row: Mapping[str, Any], schema: Schema) -> pd.DataFrame:
+    """A frame of one row with the schema's columns and types."""
+    return pd.DataFrame({column.name: pd.Series([row.get(column.name)], dtype=_dtype(column.kind)) for column in schema})
+
+
+def _dtype(kind: str) -> Any:
+    return {"category": object, "text": object, "date": "datetime64[ns, UTC]"}.get(kind, float)

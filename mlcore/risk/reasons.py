@@ -8,8 +8,9 @@ this module's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +55,8 @@ class Families:
         self.titles = {name: (titles or {}).get(name, name.replace("_", " ").capitalize()) for name in self.columns}
         number = {name: position for position, name in enumerate(self.names)}
         self.index = np.array([number[family] for family in self.of.values()], dtype=np.int64)
+        self.numbers = self.index.tolist()
+        self.inside = [self.members(family).tolist() for family in range(len(self.names))]
         # Columns sorted by family, so that a family's sum is one reduceat.
         self._order = np.argsort(self.index, kind="stable")
         self._starts = np.searchsorted(self.index[self._order], np.arange(len(self.names)))
@@ -152,6 +155,34 @@ def reasons(
                 )
             )
         given.append(mine)
+    return given
+
+
+def reasons_of_one(
+    contributions: Sequence[float],
+    log_odds: float,
+    families: Families,
+    *,
+    row: Mapping[str, Any] | None = None,
+    side: Literal["adverse", "favourable"] = "adverse",
+    limit: int = MOST_REASONS,
+) -> list[Reason]:
+    """`reasons` of a single application in plain Python, without numpy's overhead. row: {column: value}, None where missing."""
+    sign = 1.0 if side == "adverse" else -1.0
+    sums = [0.0] * len(families.names)
+    for number, value in zip(families.numbers, contributions, strict=True):
+        sums[number] += value
+    order = sorted(range(len(sums)), key=lambda number: -sign * sums[number])[:limit]
+    probability = 1.0 / (1.0 + exp(-log_odds))
+    given = []
+    for place, family in enumerate(order):
+        effect = sums[family]
+        if sign * effect < LEAST_EFFECT and not (place == 0 and sign * effect > 0):
+            break
+        lead = families.columns[max(families.inside[family], key=lambda column: sign * contributions[column])]
+        value = None if row is None else row.get(lead)
+        change = probability - 1.0 / (1.0 + exp(effect - log_odds))
+        given.append(Reason(families.names[family], lead, families.titles[lead], effect, change, value, row is not None and value is None))
     return given
 
 

@@ -139,6 +139,37 @@ def test_points_double_the_odds():
         grades.PointScale(double=0)
 
 
+class Lookup(world.Linear):
+    """`Linear` with the quick path that some rungs have."""
+
+    name = "linear"
+
+    def one(self, row, submitted_at=None):
+        parts, intercept = self.contributions(model.one_row(row, self.schema))
+        return float(parts.sum() + intercept), parts[0].tolist()
+
+
+@pytest.mark.parametrize("method", ["level", "platt", "beta", "isotonic"])
+@pytest.mark.parametrize("quick", [False, True])
+def test_one_application_scores_as_in_bulk(method, quick):
+    made, data, _ = fitted(method)
+    if quick:
+        made.rung.__class__ = Lookup
+    frame = data.frame.copy()
+    frame.loc[1, ["score", "purpose"]] = [np.nan, None]
+    scores = made.score(frame)
+    adverse, favourable = made.adverse(scores, frame), made.favourable(scores, frame)
+    for number in range(0, 40):
+        row = {name: None if pd.isna(value) else value for name, value in frame.iloc[number].items()}
+        one = made.score_one(row, data.submitted_at.iloc[number])
+        assert one.probability == pytest.approx(scores.probability[number], abs=1e-12)
+        assert one.contributions == pytest.approx(scores.contributions[number].tolist(), abs=1e-9) and one.baseline == scores.baseline
+        for single, several in ((made.adverse_one(one, row), adverse[number]), (made.favourable_one(one, row), favourable[number])):
+            assert [(r.family, r.column, r.missing, r.value) for r in single] == [(r.family, r.column, r.missing, r.value) for r in several]
+            assert [r.effect for r in single] == pytest.approx([r.effect for r in several])
+            assert [r.probability_change for r in single] == pytest.approx([r.probability_change for r in several])
+
+
 def test_dataset_without_dates_scores_too():
     made, data, _ = fitted()
     undated = Dataset(data.frame, data.default, data.schema)
