@@ -119,17 +119,6 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
         ]
 
         class Inbox(base):
-            synthetic = False
-
-            def get_results(self, request: HttpRequest) -> None:
-                super().get_results(request)
-                self.result_list = list(self.result_list)
-                marks = {row.synthetic for row in self.result_list}
-                self.synthetic = True in marks
-                for row in self.result_list:
-                    # Where all are, the banner says it once for all.
-                    row.marked = row.synthetic and len(marks) > 1
-
             def apply_select_related(self, queryset: QuerySet) -> QuerySet:
                 # Only the columns that a row shows, so that one name a row is decrypted and nothing else.
                 return queryset.select_related(*related).only(*wanted, *(["applicant__name"] if people else []))
@@ -147,6 +136,9 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
                 ]
 
         return Inbox
+
+    def is_synthetic(self, row: LoanApplication) -> bool:
+        return row.synthetic
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {"title": "Inbox", **(extra_context or {})})
@@ -203,7 +195,7 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
         shown = badge(obj.get_status_display(), STATUS_TONES.get(obj.status, "default"))
         return (
             format_html('{} <span class="ld-badge ld-synthetic" title="Made up by the demo generator">synthetic</span>', shown)
-            if getattr(obj, "marked", obj.synthetic)
+            if obj.marked
             else shown
         )
 

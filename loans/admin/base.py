@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin import ShowFacets
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect, JsonResponse
@@ -60,11 +61,18 @@ class BoundedPaginator(Paginator):
 
 class DeskChangeList(ChangeList):
     emptiness: Emptiness | None = None
+    synthetic = False
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         # Where the two differ, unfold's header offers to "show all", which would count and clear in one click.
         self.full_result_count = self.result_count
+        self.result_list = list(self.result_list)
+        marks = {self.model_admin.is_synthetic(row) for row in self.result_list}
+        self.synthetic = True in marks
+        for row in self.result_list:
+            # Where all rows are made up, the banner above the list says it once for all.
+            row.marked = len(marks) > 1 and self.model_admin.is_synthetic(row)
         if not self.result_count:
             self.emptiness = self.model_admin.emptiness(request, self)
 
@@ -82,6 +90,7 @@ class DeskAdmin(ModelAdmin):
 
     paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER  # they count the table once a choice
     list_per_page = 50
     list_filter_submit = True
     actions = None
@@ -91,6 +100,9 @@ class DeskAdmin(ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DeskChangeList
+
+    def is_synthetic(self, row: Any) -> bool:
+        return False
 
     def emptiness(self, request: HttpRequest, changelist: ChangeList) -> Emptiness:
         if changelist.query or changelist.has_active_filters:

@@ -32,6 +32,7 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
     list_filter = (OutcomeFilter, ("override", BooleanRadioFilter), ("officer", RelatedDropdownFilter), ("created_at", DaysFilter))
     search_fields = ("application__external_reference",)
     search_help_text = "Reference, or a whole name, phone or email"
+    list_before_template = "loans/synthetic_list.html"
     empty_title = "No decisions yet"
     empty_text = "Each approval, refusal and referral shows here with who made it, why, and the score it rested on."
 
@@ -65,6 +66,9 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
 
     def _application(self, decision: Decision) -> str:
         return reverse("admin:loans_loanapplication_change", args=[decision.application_id])
+
+    def is_synthetic(self, row: Decision) -> bool:
+        return row.application.synthetic
 
     @display(description="Application")
     def reference(self, obj: Decision) -> SafeString:

@@ -30,8 +30,25 @@ class Signed:
         super().save_model(request, obj, form, change)
 
 
+class PolicyForm(forms.ModelForm):
+    class Meta:
+        model = Policy
+        fields = ("approve_below", "decline_from", "margin", "loss_given_default", "effective_from", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean()
+        for name in ("approve_below", "decline_from"):
+            if data.get(name) is not None and not 0 <= data[name] <= 1:
+                self.add_error(name, "A fraction between 0 and 1: write 0.1 for 10 %.")
+        low, high = data.get("approve_below"), data.get("decline_from")
+        if low is not None and high is not None and not self.errors and low > high:
+            self.add_error("decline_from", "Declining can not begin below the point up to which is approved.")
+        return data
+
+
 @admin.register(Policy)
 class PolicyAdmin(Signed, DeskAdmin):
+    form = PolicyForm
     list_display = ("bands", "state", "margin_shown", "loss_shown", "effective", "reason", "created_by")
     list_select_related = ("created_by",)
     fieldsets = (
@@ -98,8 +115,9 @@ class RuleForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         own = [(row.name, str(row)) for row in AttributeDefinition.objects.features()]
         core = [(name, APPLICATION_FIELDS[name].label) for name in FEATURE_FIELDS if APPLICATION_FIELDS[name].kind != "text"]
-        self.fields["field"].choices = [("The application", core)] + ([("This lender's own", own)] if own else [])
-        self.fields["reason"].choices = [(reason.code, reason.text) for reason in rulepack.in_force().reasons["decline"].values()]
+        self.fields["field"].choices = [("", "Choose…"), ("The application", core)] + ([("This lender's own", own)] if own else [])
+        reasons = rulepack.in_force().reasons["decline"].values()
+        self.fields["reason"].choices = [("", "Choose…")] + [(reason.code, reason.text) for reason in reasons]
 
 
 @admin.register(KnockOutRule)

@@ -10,6 +10,7 @@ from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from loans.admin.base import DeskAdmin
 
@@ -25,6 +26,7 @@ class UserAdmin(BaseUserAdmin, DeskAdmin):
     list_display = ("username", "first_name", "last_name", "email", "is_active", "is_staff")
     list_filter = ("is_active", "is_staff", "groups")
     list_filter_submit = False
+    filter_horizontal = ("user_permissions",)
     actions = None
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -32,6 +34,12 @@ class UserAdmin(BaseUserAdmin, DeskAdmin):
         if obj is not None and obj.is_superuser and not request.user.is_superuser:
             return False
         return super().has_change_permission(request, obj)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "groups":
+            kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
+            kwargs["help_text"] = "Roles: each gives its permissions."
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fixed = ("last_login", "date_joined")

@@ -24,7 +24,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   });
   // What was refused is what the officer wants to mend.
-  const wrong = document.querySelector(".ld-decide details[open] .ld-wrong, .ld-decide details[open] select");
+  const wrong = document.querySelector(".ld-decide details[open] .ld-wrong") || document.querySelector(".ld-decide details[open] select");
   if (document.querySelector(".ld-decide [role=alert]") && wrong) wrong.focus();
 });
 
