@@ -177,6 +177,12 @@ def test_the_parser_names_where():
     assert caught.value.errors == {"a[1].b": ["NaN is not a number in JSON; leave the field out where a value is missing"]}
 
 
+def test_half_a_surrogate_pair_gets_no_further_than_the_parser():
+    with pytest.raises(Malformed) as caught:
+        loads(b'{"a": {"b\\ud800": "\\udfff"}}')
+    assert list(caught.value.errors) == ["a.b\ud800"]
+
+
 _scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(-(10**400), 10**400), st.floats(), st.text(max_size=20), st.just("x" * 5000),
     st.sampled_from(["NaN", "1e400", "2026-03-31T00:00:00Z", "1980-01-01", "online", "rent", "12.50", "", "0001-01-01", "ann@example.org"]),

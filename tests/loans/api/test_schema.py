@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from io import StringIO
+from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from django.core.management import call_command
@@ -12,7 +14,8 @@ from django.urls import URLPattern
 
 from loans.api import urls
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS
-from tests.loans.api.conftest import URL
+from tests.factories import make_champion
+from tests.loans.api.conftest import URL, Api, key_of
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +56,50 @@ def test_the_fields_and_their_limits_are_the_tables(schema):
     assert set(schema["components"]["schemas"]["ApplicantInputRequest"]["properties"]) == set(APPLICANT_FIELDS)
 
 
-def test_an_answer_is_as_described(schema, api):
-    made = api.post(body={"amount": 5000, "applicant": {"name": "Ann"}}).json()
-    described = schema["components"]["schemas"]["Application"]["properties"]
-    assert set(made) == set(described)
-    assert set(made["job"]) == set(schema["components"]["schemas"]["JobSummary"]["properties"])
-    listed = api.get(URL).json()["results"][0]
-    assert set(listed) == set(schema["components"]["schemas"]["ApplicationSummary"]["properties"])
+def strict(part: Any) -> Any:
+    """OpenAPI 3.0 as JSON Schema: `nullable` spelt out, and no field beyond those described."""
+    if isinstance(part, list):
+        return [strict(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    made = {name: strict(inner) for name, inner in part.items() if name != "nullable"}
+    if "properties" in made:
+        made.setdefault("additionalProperties", False)
+    return {"anyOf": [made, {"type": "null"}]} if part.get("nullable") is True else made
+
+
+def test_answers_are_exactly_as_described(schema, officer, artifacts):
+    make_champion()
+    officer.is_superuser = True
+    officer.save()
+    api = Api(key=key_of(officer))
+    components = strict({"components": schema["components"]})
+
+    def conforms(answer: Any, path: str, method: str = "get") -> dict:
+        described = schema["paths"][path][method]["responses"][str(answer.status_code)]["content"]
+        (media_type,) = described
+        assert answer["Content-Type"].split(";")[0] == media_type
+        jsonschema.validate(answer.json(), strict(described[media_type]["schema"]) | components)
+        return answer.json()
+
+    body = {"amount": 5000, "applicant": {"name": "Ann"}, "debt_to_income": 0.4, "submitted_at": "2026-01-01T00:00:00Z"}
+    conforms(api.post(body={"amount": 5000}), URL, "post")
+    made = conforms(api.post(f"{URL}?wait=1", body), URL, "post")
+    decision = f"{URL}{{id}}/decision/"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(made | {"undescribed": 1}, strict(schema["components"]["schemas"]["Application"]) | components)
+    conforms(api.get(f"{made['url']}decision/"), decision)
+    conforms(api.post(f"{made['url']}decision/", {"outcome": "decline", "reason": "collateral"}), decision, "post")
+    conforms(api.post(f"{made['url']}decision/", {"outcome": "decline", "reason": "collateral"}), decision, "post")
+    conforms(api.get(f"{made['url']}decision/"), decision)
+    assert conforms(api.get(made["url"]), f"{URL}{{id}}/")["decision"]["outcome"] == "decline"
+    conforms(api.get(made["job"]["url"]), "/api/v1/jobs/{id}/")
+    for path in (URL, "/api/v1/predictions/", "/api/v1/models/"):
+        assert conforms(api.get(path), path)["results"]
+    conforms(api.get("/api/v1/decision-reasons/"), "/api/v1/decision-reasons/")
+    conforms(api.get(f"{URL}?page_size=x"), URL)
+    conforms(api.get(f"{URL}0/"), f"{URL}{{id}}/")
+    conforms(api.post(body=b"{"), URL, "post")
 
 
 def test_the_schema_is_served_in_both_formats(client, db):
