@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from loans.management.progress import terminal_progress
 from loans.models import ImportBatch
 from loans.services import imports
-from loans.services.imports import ImportProblem
+from loans.services.imports import ImportProblem, RowProblem
 from mlcore.progress import Cancelled
 
 SHOWN = 20
@@ -29,7 +29,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--open-since",
             metavar="DATE",
-            help="Applications from this day on (2026-03-01, or last-month for the file's own last month) come in undecided, outcomes withheld.",
+            help="Take applications from this day on (2026-03-01, or last-month for the file's own last month) as undecided; "
+            "their outcomes are withheld.",
         )
         parser.add_argument("--draft-mapping", action="store_true", help="Import nothing; propose a mapping from the file's head.")
 
@@ -62,7 +63,7 @@ class Command(BaseCommand):
             since = f" (submitted since {batch.open_since:%Y-%m-%d})" if batch.open_since and opened else ""
             self.stdout.write(f"{batch.rows_loaded - opened:,} past loans with an outcome, {opened:,} open applications{since}.")
         if batch.rows_rejected:
-            shown = [str(error) for error in batch.errors.all()[:SHOWN]]
+            shown = [str(RowProblem(error.line, error.column, error.value, error.message)) for error in batch.errors.all()[:SHOWN]]
             self._fail(
                 "\n".join([f"{batch.rows_rejected:,} rows were not loaded; the others were:", *_listed(shown, batch.errors.count())])
             )

@@ -19,7 +19,7 @@ from loans.services.imports import draft_words as words
 from loans.services.imports.draft_columns import Column
 from loans.services.imports.mapping import parse_mapping
 from loans.services.imports.problems import ImportProblem
-from loans.services.imports.readers import Chunk, FileProblem, open_reader
+from loans.services.imports.readers import Chunk, FileProblem, WrongEncoding, open_reader
 from loans.services.imports.rules import FileOptions
 
 # A file is often sorted, by date or even by outcome: its first rows alone would mislead.
@@ -48,21 +48,21 @@ def _mapping_name(path: Path) -> str:
 
 def _head(path: Path) -> tuple[FileOptions, tuple[str, ...], Chunk]:
     """How to read the file, its header, and its first rows."""
-    problem: FileProblem | None = None
-    for encoding in ("utf-8", "utf-16", "cp1252"):
-        options = FileOptions(encoding=encoding)
-        try:
-            with open_reader(path, options) as reader:
-                chunks = [_thinned(chunk) for chunk in itertools.islice(reader.chunks(reader.header), CHUNKS) if len(chunk)]
-                if not chunks:
-                    raise FileProblem(f"{path.name} has a header and no rows to learn from.")
-                columns = {column: pa.concat_arrays([chunk.columns[column] for chunk in chunks]) for column in reader.header}
-                return options, reader.header, Chunk(np.concatenate([chunk.lines for chunk in chunks]), columns, chunks[-1].share)
-        except FileProblem as error:
-            problem = problem or error
-            if "text" not in str(error):
-                raise
-    raise problem
+    options = FileOptions()
+    try:
+        return options, *_rows(path, options)
+    except WrongEncoding as error:
+        options = FileOptions(encoding=error.likely)
+        return options, *_rows(path, options)
+
+
+def _rows(path: Path, options: FileOptions) -> tuple[tuple[str, ...], Chunk]:
+    with open_reader(path, options) as reader:
+        chunks = [_thinned(chunk) for chunk in itertools.islice(reader.chunks(reader.header), CHUNKS) if len(chunk)]
+        if not chunks:
+            raise FileProblem(f"{path.name} has a header and no rows to learn from.")
+        columns = {column: pa.concat_arrays([chunk.columns[column] for chunk in chunks]) for column in reader.header}
+        return reader.header, Chunk(np.concatenate([chunk.lines for chunk in chunks]), columns, chunks[-1].share)
 
 
 def _thinned(chunk: Chunk) -> Chunk:

@@ -47,6 +47,14 @@ class FileProblem(ImportProblem):
     """The file can't be read at all, or not to its end."""
 
 
+class WrongEncoding(FileProblem):
+    """The bytes are no text in the encoding that the mapping says. likely: what they may be instead."""
+
+    def __init__(self, message: str, *, likely: str) -> None:
+        super().__init__(message)
+        self.likely = likely
+
+
 @dataclass
 class Chunk:
     """Consecutive rows. lines: (n,) int64; columns: name → (n,) pyarrow string, "" or null where empty; share: of the file read so far.
@@ -174,8 +182,8 @@ class CsvReader:
         try:
             try:
                 yield
-            except UnicodeDecodeError as error:
-                raise FileProblem(self._where_undecodable(error)) from error
+            except UnicodeError as error:
+                raise self._undecodable() from error
         except StopIteration:
             raise FileProblem(f"{self._name} is empty.") from None
         except EOFError as error:
@@ -187,24 +195,31 @@ class CsvReader:
         except csv.Error as error:
             raise FileProblem(f"{self._name}, line {line:,}: {_csv_words(error)}") from error
 
-    def _where_undecodable(self, error: UnicodeDecodeError) -> str:
+    def _undecodable(self) -> WrongEncoding:
         """Text is decoded in blocks, so the error knows no line: the file is read again as bytes to find it."""
-        self._raw.seek(0)
         encoding = self._options.encoding
-        advice = 'Save the file as UTF-8, or say encoding = "cp1252" (or what it is) in the mapping\'s [file].'
+        self._raw.seek(0)
+        source = gzip.GzipFile(fileobj=self._raw) if self._packed else self._raw
         offset = 0
-        if encoding != "utf-16":
-            source = gzip.GzipFile(fileobj=self._raw) if self._packed else self._raw
-            for number, line in enumerate(iter(lambda: source.readline(MAX_LINE), b""), start=1):
-                try:
-                    line.decode(encoding)
-                except UnicodeDecodeError as found:
-                    if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                        return f'{self._name} is UTF-16 text. Save it as UTF-8, or say encoding = "utf-16" in the mapping\'s [file].'
-                    byte = offset + found.start
-                    return f"{self._name}, line {number:,}: byte {byte:,} (0x{line[found.start]:02x}) is not {encoding} text. {advice}"
-                offset += len(line)
-        return f"{self._name}: is not {encoding} text ({error.reason}). {advice}"
+        # a line of UTF-16 is no piece of bytes that ends with a newline
+        for number, line in enumerate(iter(lambda: source.readline(MAX_LINE), b"") if encoding != "utf-16" else (), start=1):
+            if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                return WrongEncoding(
+                    f'{self._name} is UTF-16 text. Save it as UTF-8, or say encoding = "utf-16" in the mapping\'s [file].', likely="utf-16"
+                )
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as found:
+                where = f"line {number:,}: byte {offset + found.start:,} (0x{line[found.start]:02x})"
+                return WrongEncoding(
+                    f"{self._name}, {where} is not {encoding} text. "
+                    'Save the file as UTF-8, or say encoding = "cp1252" (or what it is) in the mapping\'s [file].',
+                    likely="cp1252",
+                )
+            offset += len(line)
+        return WrongEncoding(
+            f"{self._name} is not {encoding} text. Save it as UTF-8, or correct `encoding` in the mapping's [file].", likely="utf-8"
+        )
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         wanted = [(name, self.header.index(name)) for name in columns]

@@ -228,7 +228,7 @@ def _without_blank_rows(chunk: Chunk) -> Chunk:
         return chunk
     filled = np.zeros(len(chunk), dtype=bool)
     for column in chunk.columns.values():
-        filled |= np.asarray(pc.fill_null(pc.not_equal(column, ""), False))
+        filled |= np.asarray(pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False))
         if filled.all():
             return chunk
     keep = pa.array(filled)

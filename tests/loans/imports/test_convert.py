@@ -92,7 +92,10 @@ NUMBERS = st.one_of(
 )
 
 
-@given(st.lists(NUMBERS, min_size=1, max_size=6), st.sampled_from(["amount", "annual_income", "debt_to_income", "open_accounts", "term_months"]))
+@given(
+    st.lists(NUMBERS, min_size=1, max_size=6),
+    st.sampled_from(["amount", "annual_income", "debt_to_income", "open_accounts", "term_months"]),
+)
 @example(["nan(1)"], "amount")
 @example(["1e-400"], "debt_to_income")
 @example(["+1"], "amount")
