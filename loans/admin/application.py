@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
@@ -102,6 +102,11 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return tuple(name for name in self.list_display if name != "applicant_name" or request.user.has_perm(SEES_PEOPLE))
 
+    @classmethod
+    def by_risk(cls, *, people: bool) -> str:
+        """The query that sorts the list by risk: its columns are numbered as this reader sees them."""
+        return f"?o={[name for name in cls.list_display if people or name != 'applicant_name'].index('risk')}"
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         base = super().get_changelist(request, **kwargs)
         people = request.user.has_perm(SEES_PEOPLE)
@@ -187,7 +192,7 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
     @display(description="Default probability", ordering=F("default_probability").desc(nulls_last=True))
     def risk(self, obj: LoanApplication) -> SafeString:
         if obj.default_probability is None:
-            return format_html('<span class="ld-subtle">no score</span>')
+            return mark_safe('<span class="ld-subtle">no score</span>')
         return format_html('{} <span class="ld-number">{}</span>', grade_badge(obj.grade), percent(obj.default_probability))
 
     @display(description="Status", ordering="status")

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from unfold.contrib.filters.admin import BooleanRadioFilter, RelatedDropdownFilter
 from unfold.decorators import display
 
@@ -99,7 +99,7 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
     @display(description="Score it rested on")
     def risk(self, obj: Decision) -> SafeString:
         if obj.prediction is None:
-            return format_html('<span class="ld-subtle">none</span>')
+            return mark_safe('<span class="ld-subtle">none</span>')
         return format_html('{} <span class="ld-number">{}</span>', grade_badge(obj.prediction.grade), percent(obj.prediction.probability))
 
     @display(description="Officer", ordering="officer")

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from loans.admin.application import SEES_PEOPLE, LoanApplicationAdmin
 from loans.queries.application_page import DECIDED
 from loans.queries.home import home
 from loans.queries.words import age, code, money, percent
@@ -23,6 +24,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "title": "Home",
         "home": found,
         "inbox_url": inbox,
+        "by_risk_url": inbox + LoanApplicationAdmin.by_risk(people=request.user.has_perm(SEES_PEOPLE)),
         "decisions_url": reverse("admin:loans_decision_changelist"),
         "models_url": reverse("admin:loans_modelversion_changelist"),
         "champion_url": reverse("admin:loans_modelversion_change", args=[found.champion.version.pk]) if found.champion else "",

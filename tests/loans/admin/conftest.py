@@ -28,33 +28,75 @@ REPORT: dict[str, Any] = {
     },
     "baselines": {"prior_auc": 0.5, "majority_accuracy": 0.886, "default_rate": 0.114, "in_words": "Giving everyone the same is .5."},
     "ladder": [
-        {"rung": "prior", "title": "Prior", "chosen": False, "figures": {"auc": {"value": 0.5, "low": 0.5, "high": 0.5}}, "fit_seconds": 0.01},
-        {"rung": "logistic", "title": "Logistic regression", "chosen": True, "figures": {"auc": {"value": 0.709, "low": 0.64, "high": 0.76}}},
+        {
+            "rung": "prior",
+            "title": "Prior",
+            "chosen": False,
+            "figures": {"auc": {"value": 0.5, "low": 0.5, "high": 0.5}},
+            "fit_seconds": 0.01,
+        },
+        {
+            "rung": "logistic",
+            "title": "Logistic regression",
+            "chosen": True,
+            "figures": {"auc": {"value": 0.709, "low": 0.64, "high": 0.76}},
+        },
     ],
     "choice": {"rung": "logistic", "title": "Logistic regression", "in_words": "the simplest within one standard error of the best"},
-    "champion": {"rung": "logistic", "figures": {"auc": {"value": 0.709, "low": 0.64, "high": 0.76}, "oe": {"value": 0.9, "low": 0.7, "high": 1.1}}},
-    "calibration": {"method": "platt", "curve": [{"rows": 100, "defaults": 9, "predicted": 0.1, "observed": 0.09, "low": 0.05, "high": 0.16}]},
+    "champion": {
+        "rung": "logistic",
+        "figures": {"auc": {"value": 0.709, "low": 0.64, "high": 0.76}, "oe": {"value": 0.9, "low": 0.7, "high": 1.1}},
+    },
+    "calibration": {
+        "method": "platt",
+        "curve": [{"rows": 100, "defaults": 9, "predicted": 0.1, "observed": 0.09, "low": 0.05, "high": 0.16}],
+    },
     "distribution": {"edges": [0.0, 0.1, 0.2], "repaid": [500, 386], "defaulted": [40, 74]},
     "roc": {"false_positive_rate": [0, 0.3, 1], "true_positive_rate": [0, 0.6, 1]},
-    "policy": {"terms": {"margin": 0.12, "loss_given_default": 0.6}, "break_even": 0.1667, "current": {"cutoff": 0.1667, "approval_rate": 0.7}},
+    "policy": {
+        "terms": {"margin": 0.12, "loss_given_default": 0.6},
+        "break_even": 0.1667,
+        "current": {"cutoff": 0.1667, "approval_rate": 0.7},
+    },
     "families": [{"family": "credit_score", "columns": ["credit_score"], "mean": 0.4, "share": 0.23}],
     "leakage": {"blocking": False, "findings": [{"code": "auc", "severity": "suspect", "message": "A column looks too good."}]},
     "warnings": ["Only 94 defaults among the judged loans."],
-}  # fmt: skip
+}
 REASONS = [
     {
-        "direction": "against", "code": "recent_inquiries", "text": "Number of recent inquiries on credit bureau report", "family": "inquiries",
-        "column": "inquiries_6m", "title": "Credit inquiries in 6 months", "effect": 0.5, "probability_change": 0.05, "value": 4.0,
+        "direction": "against",
+        "code": "recent_inquiries",
+        "text": "Number of recent inquiries on credit bureau report",
+        "family": "inquiries",
+        "column": "inquiries_6m",
+        "title": "Credit inquiries in 6 months",
+        "effect": 0.5,
+        "probability_change": 0.05,
+        "value": 4.0,
     },
     {
-        "direction": "against", "code": "other", "text": "Credit score reported by the credit bureau", "family": "credit_score",
-        "column": "credit_score", "title": "Credit score", "effect": 0.4, "probability_change": 0.04, "value": 640.0,
+        "direction": "against",
+        "code": "other",
+        "text": "Credit score reported by the credit bureau",
+        "family": "credit_score",
+        "column": "credit_score",
+        "title": "Credit score",
+        "effect": 0.4,
+        "probability_change": 0.04,
+        "value": 640.0,
     },
     {
-        "direction": "for", "code": "", "text": "Employment is stable", "family": "employment", "column": "employment_months",
-        "title": "Time in employment", "effect": -0.2, "probability_change": -0.02, "value": 60.0,
+        "direction": "for",
+        "code": "",
+        "text": "Employment is stable",
+        "family": "employment",
+        "column": "employment_months",
+        "title": "Time in employment",
+        "effect": -0.2,
+        "probability_change": -0.02,
+        "value": 60.0,
     },
-]  # fmt: skip
+]
 
 
 def make_user(name: str, group: str | None = None, **fields: Any) -> User:
@@ -67,10 +109,16 @@ def make_user(name: str, group: str | None = None, **fields: Any) -> User:
 def make_version(version: int = 1, state: str = "champion", **fields: Any) -> ModelVersion:
     return ModelVersion.objects.create(
         **{
-            "kind": "default_risk", "version": version, "state": state, "algorithm": "logistic", "artifact": f"v{version}",
-            "sha256": "0" * 64, "report": REPORT, **fields,
+            "kind": "default_risk",
+            "version": version,
+            "state": state,
+            "algorithm": "logistic",
+            "artifact": f"v{version}",
+            "sha256": "0" * 64,
+            "report": REPORT,
+            **fields,
         }
-    )  # fmt: skip
+    )
 
 
 _last = 0
@@ -83,20 +131,39 @@ def make_application(**fields: Any) -> LoanApplication:
     applicant = Applicant.objects.create(name=person, email=f"a{_last}@example.org", phone=f"+1 555 010 {_last:04d}")
     return LoanApplication.objects.create(
         **{
-            "external_reference": f"AD-{_last:05d}", "submitted_at": timezone.now() - timedelta(days=2), "amount": 12_000, "term_months": 36,
-            "purpose": "debt_consolidation", "annual_income": 54_000, "debt_to_income": 0.2, "inquiries_6m": 4, "status": Status.RECEIVED,
-            "applicant": applicant, **fields,
+            "external_reference": f"AD-{_last:05d}",
+            "submitted_at": timezone.now() - timedelta(days=2),
+            "amount": 12_000,
+            "term_months": 36,
+            "purpose": "debt_consolidation",
+            "annual_income": 54_000,
+            "debt_to_income": 0.2,
+            "inquiries_6m": 4,
+            "status": Status.RECEIVED,
+            "applicant": applicant,
+            **fields,
         }
-    )  # fmt: skip
+    )
 
 
-def score(application: LoanApplication, version: ModelVersion, probability: float = 0.25, *, advice: str = "decline", grade: str = "E") -> Prediction:
+def score(
+    application: LoanApplication, version: ModelVersion, probability: float = 0.25, *, advice: str = "decline", grade: str = "E"
+) -> Prediction:
     """As the scoring service leaves it: prediction, finished job, and the copy on the application."""
     job = ScoringJob.objects.create(application=application, state="done", attempts=1, finished_at=timezone.now())
     prediction = Prediction.objects.create(
-        application=application, scoring_job=job, model_version=version, probability=probability, log_odds=-1.1, baseline=-2.2, grade=grade,
-        points=512, contributions={"inquiries_6m": 0.5, "credit_score": 0.4, "employment_months": -0.2, "amount": 0.4}, reasons=REASONS, advice=advice,
-    )  # fmt: skip
+        application=application,
+        scoring_job=job,
+        model_version=version,
+        probability=probability,
+        log_odds=-1.1,
+        baseline=-2.2,
+        grade=grade,
+        points=512,
+        contributions={"inquiries_6m": 0.5, "credit_score": 0.4, "employment_months": -0.2, "amount": 0.4},
+        reasons=REASONS,
+        advice=advice,
+    )
     application.status, application.default_probability, application.grade = Status.OPEN, probability, grade
     application.save(update_fields=["status", "default_probability", "grade"])
     return prediction

@@ -79,7 +79,9 @@ def test_every_add_page_by_role(as_, name):
 
 
 def test_the_table_names_every_page_of_ours():
-    ours = {f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry if model._meta.app_label in ("loans", "auth")}
+    ours = {
+        f"{model._meta.app_label}_{model._meta.model_name}" for model in admin.site._registry if model._meta.app_label in ("loans", "auth")
+    }
     assert ours == set(LISTS)
 
 
@@ -142,7 +144,11 @@ def test_superusers_edit_no_application_or_decision_either(admin_client, applica
 
 def test_the_policy_of_the_page_allows_no_inline_script(as_, application):
     client = as_("officer")
-    for url in (reverse("admin:index"), reverse("admin:loans_loanapplication_changelist"), reverse("admin:loans_loanapplication_change", args=[application.pk])):
+    for url in (
+        reverse("admin:index"),
+        reverse("admin:loans_loanapplication_changelist"),
+        reverse("admin:loans_loanapplication_change", args=[application.pk]),
+    ):
         answer = client.get(url)
         script = next(part for part in answer["Content-Security-Policy"].split(";") if "script-src" in part)
         assert "unsafe-inline" not in script
