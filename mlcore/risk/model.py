@@ -21,6 +21,7 @@ from mlcore.schema import Schema
 
 STATE_VERSION = 1
 SUM_TOLERANCE = 1e-6
+CACHED = 8192  # rows whose contributions are calibrated together: about a megabyte, which stays in the processor's cache
 BLOCK = 65_536  # rows scored at a time: a million rows of 20 contributions stay in the processor's cache instead of in 160 MB temporaries
 
 
@@ -210,16 +211,21 @@ class RiskModel:
         """Log-odds (n,) and contributions against the baseline (n, f), both calibrated; `contributions` is overwritten."""
         if contributions.shape[1] != len(self.schema):
             raise ModelError(f"The rung gave {contributions.shape[1]} contributions for {len(self.schema)} columns.")
-        contributions -= self.baseline.means
-        moved = contributions.sum(axis=1) + (intercept - self.baseline.intercept)
-        calibrated = self.calibrator.transform(self._raw_baseline + moved)
-        wanted = calibrated - self._calibrated_baseline
-        near = np.abs(moved) < 1e-9
-        contributions *= np.where(near, self._slope, wanted / np.where(near, 1.0, moved))[:, None]
-        error = np.abs(contributions.sum(axis=1) - wanted)
-        if len(error) and not error.max() < SUM_TOLERANCE:
-            raise ModelError(f"Contributions miss the score by {error.max():.2g} log-odds; at most {SUM_TOLERANCE:g} is allowed.")
-        return calibrated, contributions
+        moves = intercept - self.baseline.intercept
+        log_odds = np.empty(len(contributions))
+        for start in range(0, len(contributions), CACHED):
+            part = contributions[start : start + CACHED]
+            part -= self.baseline.means
+            moved = part.sum(axis=1) + moves
+            calibrated = self.calibrator.transform(self._raw_baseline + moved)
+            wanted = calibrated - self._calibrated_baseline
+            near = np.abs(moved) < 1e-9
+            part *= np.where(near, self._slope, wanted / np.where(near, 1.0, moved))[:, None]
+            error = np.abs(part.sum(axis=1) - wanted).max()
+            if not error < SUM_TOLERANCE:
+                raise ModelError(f"Contributions miss the score by {error:.2g} log-odds; at most {SUM_TOLERANCE:g} is allowed.")
+            log_odds[start : start + CACHED] = calibrated
+        return log_odds, contributions
 
 
 def make_baseline(

@@ -22,7 +22,9 @@ from mlcore.schema import Column, Schema
 
 MOST_REASONS = 4
 LEAST_EFFECT = 0.01  # log-odds: below it a family moved the probability by less than a quarter of a percentage point
+TINY = 1e-9  # the strongest is given however small, unless it is a rounding error
 CORRELATED = 0.8
+BLOCK = 16_384
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,7 @@ class Families:
         self.index = np.array([number[family] for family in self.of.values()], dtype=np.int64)
         self.numbers = self.index.tolist()
         self.inside = [self.members(family).tolist() for family in range(len(self.names))]
-        # Columns sorted by family, so that a family's sum is one reduceat.
-        self._order = np.argsort(self.index, kind="stable")
-        self._starts = np.searchsorted(self.index[self._order], np.arange(len(self.names)))
+        self._membership = (self.index[:, None] == np.arange(len(self.names))).astype(float)
 
     @classmethod
     def of_schema(cls, schema: Schema, merged: Mapping[str, str] | None = None) -> Families:
@@ -74,10 +74,8 @@ class Families:
         )
 
     def sums(self, contributions: np.ndarray) -> np.ndarray:
-        """(n, families) of (n, columns)."""
-        if len(self.names) == len(self.columns):
-            return contributions
-        return np.add.reduceat(contributions[:, self._order], self._starts, axis=1)
+        """(n, families) of (n, columns), rows contiguous."""
+        return contributions @ self._membership
 
     def members(self, family: int) -> np.ndarray:
         return np.flatnonzero(self.index == family)
@@ -98,25 +96,19 @@ def strongest(
     Returns (n, limit) positions in `families.names`, -1 where there are no more, and (n, limit) effects in log-odds, 0 there. The strongest
     is given however small; the others only from `LEAST_EFFECT` on.
     """
-    sums = families.sums(scores.contributions)
-    signed = sums if side == "adverse" else -sums
-    limit_here = min(limit, signed.shape[1])
-    chosen = np.full((len(signed), limit), -1, dtype=np.int64)
-    effect = np.zeros((len(signed), limit))
-    if not limit_here or not len(signed):
-        return chosen, effect
-    best = (
-        np.argpartition(-signed, limit_here - 1, axis=1)[:, :limit_here]
-        if limit_here < signed.shape[1]
-        else np.tile(np.arange(limit_here), (len(signed), 1))
-    )
-    values = np.take_along_axis(signed, best, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    best, values = np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
-    counts = values >= LEAST_EFFECT
-    counts[:, 0] = values[:, 0] > 0
-    chosen[:, :limit_here] = np.where(counts, best, -1)
-    effect[:, :limit_here] = np.where(counts, values if side == "adverse" else -values, 0.0)
+    n = len(scores.contributions)
+    sign = 1.0 if side == "adverse" else -1.0
+    chosen, effect = np.full((n, limit), -1, dtype=np.int64), np.zeros((n, limit))
+    for start in range(0, n, BLOCK):
+        signed = families.sums(scores.contributions[start : start + BLOCK]) * sign
+        at = np.arange(len(signed))
+        for place in range(min(limit, signed.shape[1])):
+            best = signed.argmax(axis=1)
+            value = signed[at, best]
+            signed[at, best] = -np.inf
+            counts = value >= (LEAST_EFFECT if place else TINY)
+            chosen[start : start + BLOCK, place] = np.where(counts, best, -1)
+            effect[start : start + BLOCK, place] = np.where(counts, sign * value, 0.0)
     return chosen, effect
 
 
@@ -128,7 +120,7 @@ def reasons(
     side: Literal["adverse", "favourable"] = "adverse",
     limit: int = MOST_REASONS,
 ) -> list[list[Reason]]:
-    """For each application its reasons, the strongest first. frame: the (n, columns) that were scored, for the values behind the reasons."""
+    """For each application its reasons, the strongest first. frame: the (n, columns) that were scored, for the values behind them."""
     chosen, effects = strongest(scores, families, side=side, limit=limit)
     changes = scores.probability[:, None] - expit(scores.log_odds[:, None] - effects)
     sign = 1.0 if side == "adverse" else -1.0
@@ -177,7 +169,7 @@ def reasons_of_one(
     given = []
     for place, family in enumerate(order):
         effect = sums[family]
-        if sign * effect < LEAST_EFFECT and not (place == 0 and sign * effect > 0):
+        if sign * effect < (LEAST_EFFECT if place else TINY):
             break
         lead = families.columns[max(families.inside[family], key=lambda column: sign * contributions[column])]
         value = None if row is None else row.get(lead)
