@@ -8,6 +8,8 @@ REQUIREMENTS = requirements.txt requirements-dev.txt
 PYTEST_ARGS ?= -n auto --dist loadgroup
 export PYTHONUNBUFFERED = 1
 export DJANGO_SETTINGS_MODULE = config.settings
+# see config/__init__.py; the benchmarks and the unit tests of mlcore do not pass by there
+export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint pins bench faults clean clean-data
