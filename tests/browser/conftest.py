@@ -1,0 +1,67 @@
+"""A real browser, where there is one. The tests say where they looked when there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# As root Chromium has no sandbox; the rest keeps it from calling home while it is tested.
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+]  # fmt: skip
+NONE = "no browser: none at $CHROMIUM, no {names} on the PATH, and Playwright has not installed its own (playwright install chromium)"
+
+
+def find_browser(playwright: object) -> str | None:
+    """$CHROMIUM, then the system's, then Playwright's own."""
+    for candidate in (os.environ.get("CHROMIUM"), *map(shutil.which, NAMES), playwright.chromium.executable_path):
+        if candidate and Path(candidate).exists():
+            return candidate
+    return None
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no browser test: Playwright is not installed")
+    # Playwright's sync API keeps an event loop in this thread, and Django then takes the whole test for async code.
+    with pytest.MonkeyPatch.context() as environment, sync_api.sync_playwright() as playwright:
+        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        path = find_browser(playwright)
+        if path is None:
+            pytest.skip(NONE.format(names=", ".join(NAMES)))
+        with playwright.chromium.launch(executable_path=path, args=FLAGS) as running:
+            yield running
+
+
+@pytest.fixture
+def screen(browser, live_server) -> Iterator[object]:
+    """A page at 1280 px. Whatever the console or the page complains of fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=live_server.url)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    complaints: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(f"{message.type}: {message.text}") if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    yield page
+    context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def shoot(screen):
+    """`shoot("name")` keeps a picture in build/screenshots/ for people to look at."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    def take(name: str, *, whole: bool = False) -> None:
+        screen.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=whole)
+
+    return take

@@ -1,0 +1,145 @@
+"""The desk's main paths in a real browser: an officer's day, a model owner's, and the keyboard."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.utils import timezone
+
+from loans.models import Decision, TrainingRun
+from tests.loans.admin.conftest import make_application, make_user, make_version, score
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+PASSWORD = "a-long-password-1"
+
+
+@pytest.fixture
+def desk(live_server):
+    """Four open applications; the third is the riskiest."""
+    for name, group in (("olivia", "Loan officers"), ("mona", "Model owners")):
+        user = make_user(name, group)
+        user.set_password(PASSWORD)
+        user.save()
+    version = make_version(synthetic=True)
+    rows = [make_application(synthetic=True) for _ in range(4)]
+    for row, probability in zip(rows, (0.05, 0.12, 0.41, 0.2), strict=True):
+        score(row, version, probability, grade="A" if probability < 0.1 else "G", advice="approve" if probability < 0.15 else "decline")
+    return rows
+
+
+def sign_in(screen, name: str) -> None:
+    screen.goto("/admin/")
+    screen.fill("[name=username]", name)
+    screen.fill("[name=password]", PASSWORD)
+    screen.click("button[type=submit]")
+    screen.wait_for_url("**/admin/")
+
+
+def test_an_officer_declines_the_riskiest_and_finds_it_in_the_history(screen, shoot, desk):
+    riskiest = desk[2].external_reference
+    sign_in(screen, "olivia")
+    shoot("home")
+    screen.click("text=All by risk")
+    shoot("inbox")
+    first = screen.locator("#result_list tbody tr").first
+    assert riskiest in first.inner_text()
+    first.locator("a").first.click()
+    screen.wait_for_selector(f"[data-application='{riskiest}']")
+    assert "Of 100 applicants like this about 41 default." in screen.inner_text("#application")
+    shoot("application", whole=True)
+
+    screen.keyboard.press("d")
+    screen.wait_for_selector("details[data-key=d][open]")
+    assert screen.evaluate("document.activeElement.name") == "reason"
+    screen.select_option("details[open] select[name=reason]", "recent_inquiries")
+    shoot("decline")
+    screen.fill("details[open] textarea", "Four inquiries in one month.")
+    screen.click("details[open] button[type=submit]")
+    screen.wait_for_selector(f"text={riskiest} declined")
+    shoot("declined")
+
+    screen.click("text=Show in the history")
+    row = screen.locator("#result_list tbody tr")
+    assert row.count() == 1
+    text = row.inner_text()
+    assert (
+        riskiest in text and "Declined" in text and "Number of recent inquiries" in text and "Four inquiries" in text and "Olivia" in text
+    )
+    shoot("history")
+    decision = Decision.objects.get()
+    assert decision.officer.username == "olivia" and decision.application == desk[2]
+
+
+def test_the_keyboard_alone_walks_the_inbox(screen, desk):
+    sign_in(screen, "olivia")
+    screen.goto("/admin/loans/loanapplication/")
+    screen.keyboard.press("j")
+    screen.keyboard.press("j")
+    screen.keyboard.press("k")
+    screen.keyboard.press("Enter")
+    screen.wait_for_selector("#application")
+    order = [row.external_reference for row in type(desk[0]).objects.to_decide().inbox_order()]
+    assert screen.get_attribute("#application", "data-application") == order[0]
+    screen.keyboard.press("n")
+    screen.wait_for_selector(f"[data-application='{order[1]}']")
+    screen.keyboard.press("p")
+    screen.wait_for_selector(f"[data-application='{order[0]}']")
+    screen.keyboard.press("r")
+    screen.wait_for_selector("details[data-key=r][open]")
+    # A letter typed into the form is text, not a command.
+    screen.fill("details[open] textarea", "")
+    screen.type("details[open] textarea", "and")
+    assert screen.input_value("details[open] textarea") == "and"
+    screen.keyboard.press("Escape")
+    assert screen.locator("details[name=decision][open]").count() == 0
+
+
+def test_a_refused_decision_keeps_what_was_written(screen, desk):
+    sign_in(screen, "olivia")
+    screen.goto(f"/admin/loans/loanapplication/{desk[1].pk}/change/")
+    screen.keyboard.press("d")
+    screen.select_option("details[open] select[name=reason]", label="Credit score reported by the credit bureau")
+    assert screen.input_value("details[open] textarea") == "Credit score reported by the credit bureau"
+    screen.fill("details[open] textarea", "")
+    screen.click("details[open] button[type=submit]")
+    screen.wait_for_selector("[role=alert]")
+    assert "needs a note" in screen.inner_text("[role=alert]")
+    assert screen.input_value("details[open] select[name=reason]") == "other"
+    assert screen.evaluate("document.activeElement.name") == "note"
+    assert Decision.objects.count() == 0
+
+
+def test_a_training_moves_by_itself(screen, shoot, desk):
+    run = TrainingRun.objects.create(kind="default_risk", state="running", share_done=0.1, step="Reading", started_at=timezone.now())
+    sign_in(screen, "mona")
+    screen.goto(f"/admin/loans/trainingrun/{run.pk}/change/")
+    TrainingRun.objects.filter(pk=run.pk).update(share_done=0.62, step="Fitting boosting")
+    screen.wait_for_function("document.querySelector('[data-progress-share]').textContent === '62%'")
+    assert screen.inner_text("[data-progress-step]") == "Fitting boosting"
+    shoot("training")
+    TrainingRun.objects.filter(pk=run.pk).update(state="failed", error="There are too few defaults.", finished_at=timezone.now())
+    screen.wait_for_selector("text=There are too few defaults.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_main_pages_fit_1280_pixels(screen, shoot, desk, scheme):
+    screen.emulate_media(color_scheme=scheme)
+    sign_in(screen, "mona")
+    version = desk[0].predictions.get().model_version_id
+    pages = {
+        "home": "/admin/",
+        "inbox": "/admin/loans/loanapplication/",
+        "application": f"/admin/loans/loanapplication/{desk[2].pk}/change/",
+        "models": "/admin/loans/modelversion/",
+        "model": f"/admin/loans/modelversion/{version}/change/",
+        "decisions": "/admin/loans/decision/",
+        "imports": "/admin/loans/importbatch/",
+        "attributes": "/admin/loans/attributedefinition/",
+    }
+    for name, url in pages.items():
+        screen.goto(url)
+        screen.wait_for_load_state("load")
+        assert screen.evaluate("document.documentElement.scrollWidth") <= 1280, name
+        assert not re.search(r"\{\{|\{%|None\b", screen.inner_text("#content")), name
+        shoot(f"{scheme}-{name}", whole=True)
