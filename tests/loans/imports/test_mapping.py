@@ -118,8 +118,8 @@ def test_what_is_known_only_later_is_no_feature_in_our_mappings():
     """The list of the data's README, checked one by one."""
     later = {
         "lendingclub": "funded_amnt funded_amnt_inv total_pymnt total_pymnt_inv total_rec_prncp total_rec_int total_rec_late_fee "
-        "out_prncp out_prncp_inv recoveries collection_recovery_fee last_pymnt_d last_pymnt_amnt last_credit_pull_d pymnt_plan hardship_flag "
-        "settlement_status settlement_date settlement_amount settlement_percentage settlement_term debt_settlement_flag "
+        "out_prncp out_prncp_inv recoveries collection_recovery_fee last_pymnt_d last_pymnt_amnt last_credit_pull_d pymnt_plan "
+        "hardship_flag settlement_status settlement_date settlement_amount settlement_percentage settlement_term debt_settlement_flag "
         "debt_settlement_flag_date loan_status int_rate grade sub_grade installment verification_status",
         "sba": "chg_off_date chg_off_prin_gr balance_gross mis_status disbursement_date disbursement_gross term",
     }
@@ -132,9 +132,35 @@ def test_what_is_known_only_later_is_no_feature_in_our_mappings():
 
 SCALARS = st.one_of(st.text(max_size=8), st.integers(-3, 3), st.booleans(), st.floats(allow_nan=False))
 KEYS = st.sampled_from(
-    ["name", "file", "fields", "amount", "column", "from", "values", "format", "scale", "otherwise", "attributes", "kind", "outcome", "default",
-     "repaid", "ignored", "constants", "first", "prefix", "missing", "loss", "minus", "applicant", "submitted_at", "timezone", "encoding"]
-)  # fmt: skip
+    [
+        "name",
+        "file",
+        "fields",
+        "amount",
+        "column",
+        "from",
+        "values",
+        "format",
+        "scale",
+        "otherwise",
+        "attributes",
+        "kind",
+        "outcome",
+        "default",
+        "repaid",
+        "ignored",
+        "constants",
+        "first",
+        "prefix",
+        "missing",
+        "loss",
+        "minus",
+        "applicant",
+        "submitted_at",
+        "timezone",
+        "encoding",
+    ]
+)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=4)), max_leaves=12
 )
