@@ -66,6 +66,7 @@ class Assessment:
     settings: dict[str, Any] = field(default_factory=dict)
     calibration_method: str = "level"
     figures: dict[str, Figure] = field(default_factory=dict)
+    rung: Rung | None = None  # the judged one, where there is one only
 
     @property
     def auc(self) -> float:
@@ -119,18 +120,28 @@ def _fit(make: MakeRung, data: Dataset) -> Rung:
     return make().fit(data.frame, data.default, submitted_at=data.submitted_at)
 
 
+def refit(rung: Rung | None, make: MakeRung, data: Dataset) -> Rung:
+    """The same rung on more rows: with the settings that `rung` found by validation, where it can (`again`), or else searched anew.
+
+    again(frame, default, *, submitted_at=None) returns another fitted rung and leaves the first as it is.
+    """
+    again = getattr(rung, "again", None)
+    return _fit(make, data) if again is None else again(data.frame, data.default, submitted_at=data.submitted_at)
+
+
 def _hold_out(name: str, make: MakeRung, data: Dataset, how: Plan, progress: Progress) -> Assessment:
     train, test = data.take(how.outer[0][0]), data.take(how.outer[0][1])
     earlier, latest = train.take(how.inner.train), train.take(how.inner.test)
     progress(0.0, f"Fitting {name} on {len(earlier):,} loans to calibrate it on {len(latest):,}")
-    unseen = _fit(make, earlier).log_odds(latest.frame, latest.submitted_at)
+    first = _fit(make, earlier)
+    unseen = first.log_odds(latest.frame, latest.submitted_at)
     progress(0.45, f"Fitting {name} on {len(train):,} loans")
-    rung = _fit(make, train)
+    rung = refit(first, make, train)
     progress(0.95, f"Judging {name} on {len(test):,} loans")
     calibrator = calibration.fit(unseen, latest.default).carried_over(unseen, rung.log_odds(latest.frame, latest.submitted_at))
     z = rung.log_odds(test.frame, test.submitted_at)
     sample = (how.outer[0][1], z, expit(calibrator.transform(z)))
-    return Assessment(name, [sample], 0.0, dict(getattr(rung, "settings", {})), calibrator.method)
+    return Assessment(name, [sample], 0.0, dict(getattr(rung, "settings", {})), calibrator.method, rung=rung)
 
 
 def _cross_validate(name: str, make: MakeRung, data: Dataset, how: Plan, progress: Progress) -> Assessment:

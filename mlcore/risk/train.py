@@ -92,7 +92,7 @@ def train_default_risk(
     chosen = next(each for each in assessments if each.name == choice.name)
 
     progress(0.80, f"Fitting {choice.name} on all {len(used):,} loans")
-    rung = ladder.make(choice.name, schema, seed=seed).fit(used.frame, used.default, submitted_at=used.submitted_at)
+    rung = assess.refit(chosen.rung, lambda: ladder.make(choice.name, schema, seed=seed), used)
     progress(0.90, "Calibrating, and averaging the baseline of the reasons")
     model = _model(rung, chosen, used, schema, baseline, cutoff, grades)
     latest = _latest(used)

@@ -82,6 +82,26 @@ def test_a_better_rung_is_worth_its_complexity():
     assert report["choice"]["corrected_auc"] == pytest.approx(report["champion"]["figures"]["auc"]["value"], abs=0.02)
 
 
+def test_settings_found_once_are_kept_for_the_later_fits(monkeypatch):
+    fits = []
+
+    class Tuned(world.Linear):
+        def fit(self, frame, default, **_):
+            fits.append(("tuned", len(frame)))
+            return super().fit(frame, default)
+
+        def again(self, frame, default, *, submitted_at=None):
+            fits.append(("again", len(frame)))
+            return world.Linear(self.schema).fit(frame, default)
+
+    monkeypatch.setattr(ladder, "rung_class", lambda name: Tuned if name == "linear" else world.Linear)
+    monkeypatch.setattr(ladder, "LADDER", {"linear": ""})
+    data, _ = world.make_world(3000)
+    report = train.train_default_risk(data, rungs=SIMPLE).report
+    train_rows = report["split"]["train"]["rows"]
+    assert [kind for kind, _ in fits] == ["tuned", "again", "again"] and [rows for _, rows in fits][1:] == [train_rows, 3000]
+
+
 def test_noise_leaves_the_prior():
     data, _ = world.make_world(3000)
     noise = Dataset(data.frame, np.random.default_rng(5).permutation(data.default), data.schema, data.submitted_at)
