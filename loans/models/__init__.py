@@ -5,6 +5,8 @@ from loans.models.applicant import Applicant
 from loans.models.application import LoanApplication, Status
 from loans.models.attribute import AttributeDefinition
 from loans.models.decision import Decision
+from loans.models.fraud import FlagKind, FlagState, FraudFlag, FraudFlagEvent, FraudRule, Severity
+from loans.models.fraud_link import ApplicationLink, AssessmentState, FraudAssessment, FraudLabel, FraudModelVersion
 from loans.models.heartbeat import Heartbeat
 from loans.models.import_batch import ImportBatch, ImportRowError
 from loans.models.job import RunState, ScoringJob, ScoringState
@@ -20,9 +22,19 @@ __all__ = [
     "Advice",
     "ApiKey",
     "Applicant",
+    "ApplicationLink",
+    "AssessmentState",
     "AttributeDefinition",
     "Decision",
     "FeatureSnapshot",
+    "FlagKind",
+    "FlagState",
+    "FraudAssessment",
+    "FraudFlag",
+    "FraudFlagEvent",
+    "FraudLabel",
+    "FraudModelVersion",
+    "FraudRule",
     "Heartbeat",
     "ImportBatch",
     "ImportRowError",
@@ -40,6 +52,7 @@ __all__ = [
     "RunState",
     "ScoringJob",
     "ScoringState",
+    "Severity",
     "Status",
     "TrainingRun",
 ]

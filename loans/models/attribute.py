@@ -12,6 +12,14 @@ from django.db import models
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS, BadText, clean_text
 
 KINDS = [("number", "Number"), ("boolean", "Yes or no"), ("category", "Category"), ("date", "Date")]
+LINK_KINDS = [
+    ("phone", "Phone number"),
+    ("email", "Email address"),
+    ("device", "Device"),
+    ("bank_account", "Bank account"),
+    ("address", "Address"),
+    ("national_id", "National id"),
+]
 DIRECTIONS = [(1, "higher means more risk"), (0, "not known"), (-1, "higher means less risk")]
 MAX_TEXT = 200
 # Nanoseconds since 1970, as frames count time, end in 2262; nobody's facts lie outside of these either.
@@ -21,7 +29,7 @@ EARLIEST_DATE, LATEST_DATE = date(1800, 1, 1), date(2200, 12, 31)
 class AttributeDefinitionQuerySet(models.QuerySet):
     def features(self) -> AttributeDefinitionQuerySet:
         """What a model may learn from."""
-        return self.filter(known_at_application=True, protected=False)
+        return self.filter(known_at_application=True, protected=False, link_kind="")
 
 
 class AttributeDefinition(models.Model):
@@ -41,6 +49,13 @@ class AttributeDefinition(models.Model):
         max_length=63, blank=True, help_text="Attributes that tell the same story share one; reasons are given by family."
     )
     reason_text = models.CharField(max_length=300, blank=True, help_text="Said to the applicant where this attribute counts against him.")
+    link_kind = models.CharField(
+        "identifies",
+        max_length=12,
+        blank=True,
+        choices=LINK_KINDS,
+        help_text="An identifier links applications in the search for fraud, and is never a feature.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = AttributeDefinitionQuerySet.as_manager()
@@ -50,6 +65,10 @@ class AttributeDefinition(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(kind__in=[kind for kind, _ in KINDS]), name="attribute_kind_known"),
             models.CheckConstraint(condition=models.Q(direction__in=[-1, 0, 1]), name="attribute_direction_known"),
+            models.CheckConstraint(
+                condition=models.Q(link_kind="") | models.Q(link_kind__in=[kind for kind, _ in LINK_KINDS], kind="category", protected=False),
+                name="attribute_link_kind_known",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -58,6 +77,8 @@ class AttributeDefinition(models.Model):
     def clean(self) -> None:
         if self.name in APPLICATION_FIELDS or self.name in APPLICANT_FIELDS:
             raise ValidationError({"name": f"{self.name} is a field that every application has; choose another name."})
+        if self.link_kind and (self.kind != "category" or self.protected):
+            raise ValidationError({"link_kind": "An identifier is a category, and not a protected characteristic."})
 
     def parse(self, value: object) -> float | bool | str | None:
         """The value as it is stored; raises ValueError with what is wrong with it. None and "" mean missing."""
