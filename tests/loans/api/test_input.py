@@ -224,7 +224,7 @@ def hard_api(sender):
     return Api(key=key_of(sender, "submit", "read"))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(body=_bodies)
 def test_whatever_is_sent_is_stored_whole_or_refused(hard_api, body):
     """Never a 500 (the fixture's client fails on one), never a number stored that is not finite."""
