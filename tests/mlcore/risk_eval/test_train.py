@@ -92,7 +92,7 @@ def test_settings_found_once_are_kept_for_the_later_fits(monkeypatch):
 
         def again(self, frame, default, *, submitted_at=None):
             fits.append(("again", len(frame)))
-            return world.Linear(self.schema).fit(frame, default)
+            return world.Linear.fit(Tuned(self.schema), frame, default)
 
     monkeypatch.setattr(ladder, "rung_class", lambda name: Tuned if name == "linear" else world.Linear)
     monkeypatch.setattr(ladder, "LADDER", {"linear": ""})
