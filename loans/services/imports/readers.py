@@ -55,6 +55,14 @@ class WrongEncoding(FileProblem):
         self.likely = likely
 
 
+class SeveralSheets(FileProblem):
+    """A workbook has several sheets, and nobody said which."""
+
+    def __init__(self, message: str, *, names: list[str]) -> None:
+        super().__init__(message)
+        self.names = names
+
+
 @dataclass
 class Chunk:
     """Consecutive rows. lines: (n,) int64; columns: name → (n,) pyarrow string, "" or null where empty; share: of the file read so far.

@@ -13,7 +13,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loans.services.imports.problems import RowProblem
-from loans.services.imports.readers import CHUNK_CHARACTERS, CHUNK_ROWS, MAX_COLUMNS, MAX_ROWS, Chunk, FileProblem, checked_header
+from loans.services.imports.readers import (
+    CHUNK_CHARACTERS,
+    CHUNK_ROWS,
+    MAX_COLUMNS,
+    MAX_ROWS,
+    Chunk,
+    FileProblem,
+    SeveralSheets,
+    checked_header,
+)
 from loans.services.imports.rules import FileOptions
 
 MAX_SHEET = 4_000_000_000
@@ -131,9 +140,12 @@ class WorkbookReader:
         names = [sheet.title for sheet in self._book.worksheets]
         if wanted and wanted not in names:
             raise FileProblem(f"{self._name} has no sheet {wanted!r}; it has: {', '.join(map(repr, names))}.")
-        if not wanted and len(names) != 1:
-            raise FileProblem(
-                f'{self._name} has {len(names)} sheets: {", ".join(map(repr, names))}. Say which in the mapping: [file] sheet = "…".'
+        if not names:
+            raise FileProblem(f"{self._name} has no sheet with cells.")
+        if not wanted and len(names) > 1:
+            listed = ", ".join(map(repr, names))
+            raise SeveralSheets(
+                f'{self._name} has {len(names)} sheets: {listed}. Say which in the mapping: [file] sheet = "…".', names=names
             )
         sheet = self._book[wanted or names[0]]
         sheet.reset_dimensions()  # a file may lie about its size

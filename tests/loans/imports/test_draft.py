@@ -100,6 +100,18 @@ def test_a_european_file_is_read_as_one(draft):
     assert mapping.field_rule("submitted_at").formats == ("%d.%m.%Y",)
 
 
+def test_of_a_workbook_with_several_sheets_the_first_is_drafted(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.title = "Loans"
+    for cells in (["amount", "status"], [100, "paid"], [200, "default"]):
+        book.active.append(cells)
+    book.create_sheet("Notes").append(["nothing"])
+    book.save(tmp_path / "loans.xlsx")
+    assert parse_mapping(draft_mapping(tmp_path / "loans.xlsx"), name="x").file.sheet == "Loans"
+
+
 def test_without_an_amount_there_is_no_draft(draft):
     with pytest.raises(ImportProblem, match="no column that could be an amount"):
         draft({"name": ["Ann", "Bea"], "city": ["Ulm", "Bonn"]})
