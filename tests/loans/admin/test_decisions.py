@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 def decide(client, application, **fields):
     seen = application.predictions.order_by("-pk").first()
-    data = {"outcome": "decline", "reason": "recent_inquiries", "note": "", "seen_prediction": seen.pk if seen else "", **fields}
+    data = {"outcome": "decline", "reason": "recent_inquiries", "note": "", "seen_prediction": seen.pk if seen else 0, **fields}
     return client.post(reverse("admin:loans_loanapplication_decide", args=[application.pk]), data, follow=True)
 
 
@@ -83,6 +83,13 @@ def test_a_score_that_arrived_meanwhile_is_shown_before_anything_is_decided(as_,
     score(application, version, 0.9)
     page = decide(as_("officer"), application, seen_prediction=old.pk).content.decode()
     assert "scored anew" in page and "90.0%" in page and Decision.objects.count() == 0
+
+
+def test_a_first_score_that_arrived_meanwhile_counts_as_well(as_, version):
+    application = make_application(status=Status.NEEDS_REVIEW)
+    score(application, version, 0.03)
+    page = decide(as_("officer"), application, seen_prediction=0).content.decode()
+    assert "scored anew" in page and "3.0%" in page and Decision.objects.count() == 0
 
 
 def test_who_comes_second_learns_who_was_first(as_, people, application):
