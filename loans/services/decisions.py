@@ -33,7 +33,8 @@ def decide(
 ) -> Decision:
     """Record the officer's decision and move the application on, in one transaction.
 
-    seen_prediction: the id of the prediction that the officer's page showed; where the current one is another, nothing is decided.
+    seen_prediction: the id of the prediction that the officer's page showed, 0 where it showed none; where the current one is another,
+    nothing is decided. None: whoever asks saw no page.
     Raises DecisionRefused (or a subclass), `rulepack.UnknownReason`, LoanApplication.DoesNotExist.
     """
     if outcome not in Outcome.values:
@@ -48,7 +49,7 @@ def decide(
         application = LoanApplication.objects.select_for_update(of=("self",)).get(pk=application_id)
         _refuse_unless_open(application, outcome)
         prediction = Prediction.objects.latest_of(application)
-        if seen_prediction is not None and (prediction is None or prediction.pk != seen_prediction):
+        if seen_prediction is not None and seen_prediction != (prediction.pk if prediction else 0):
             raise ScoreChanged("This application was scored anew while you looked at it. Look at the new score, then decide.")
         if outcome == Outcome.APPROVE and prediction is None:
             raise DecisionRefused(
