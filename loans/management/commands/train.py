@@ -35,6 +35,12 @@ class Command(BaseCommand):
     def _train(self, kind: str, seed: int) -> None:
         try:
             run = training.start_training(kind, by=None, seed=seed, wake=False)
+        except training.TrainingAlreadyActive as error:
+            # One that nobody works on (queued without a worker, or its worker died) is taken over; it keeps the seed it was given.
+            run = TrainingRun.objects.filter(pk__in=training.orphaned_runs(), kind=kind).first()
+            if run is None:
+                self._fail(str(error))
+            self.stdout.write(f"Taking over training {run.pk}, which nobody works on.")
         except training.TrainingRefused as error:
             self._fail(str(error))
         try:
