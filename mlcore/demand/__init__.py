@@ -2,7 +2,7 @@
 
 from mlcore.demand.accuracy import Accuracy, accuracy, actuals
 from mlcore.demand.calendar import CalendarError
-from mlcore.demand.forecast import forecast
+from mlcore.demand.vintage import forecast
 from mlcore.demand.result import Backtest, Forecast, ForecastSet, Row
 from mlcore.demand.series import SeriesError, SeriesSet
 
