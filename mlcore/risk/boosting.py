@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlcore.risk.encoded import EncodedRung
+from mlcore.risk.coded import CodedTrees
 from mlcore.risk.shap import Ensemble
 from mlcore.risk.trees import boosted_nodes
-from mlcore.risk.tuning import FEW_ROWS, levelled_log_loss, validation_folds, with_period
+from mlcore.risk.tuning import FEW_ROWS, levelled_log_loss, validation_folds
 
 SHAPES: tuple[dict[str, Any], ...] = (
     {"max_leaf_nodes": 8, "min_samples_leaf": 20, "l2_regularization": 5.0},
@@ -31,52 +31,41 @@ def staged_log_odds(model: Any, matrix: np.ndarray) -> np.ndarray:
     return np.array(stages if stages else [model.decision_function(matrix)])
 
 
-class Boosting(EncodedRung):
+class Boosting(CodedTrees):
     """Monotone gradient boosting. `settings`: the shape, learning rate and number of trees that validation chose."""
 
     name = "boosting"
+    most_bins = 128
 
-    def _fit(self, matrix: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray) -> None:
+    def _grow(
+        self, coded: np.ndarray, frozen: dict[int, float], labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray
+    ) -> Ensemble:
         small = len(labels) < FEW_ROWS
         rate = 0.05 if small else 0.08
         folds = validation_folds(labels, submitted_at, folds=3 if small else 2, seed=self.seed)[: 3 if small else 1]
-        features = matrix.shape[1]
-        matrix, frozen = with_period(matrix, submitted_at)
+        directions = self._directions(coded)
         found = []
         for shape in SHAPES:
             losses = np.zeros(MOST_TREES // EVERY)
             for train, valid in folds:
-                model = self._model(shape, rate, MOST_TREES, matrix.shape[1]).fit(matrix[train], labels[train], sample_weight=weight[train])
-                losses += [levelled_log_loss(labels[valid], raw) for raw in staged_log_odds(model, matrix[valid])]
+                model = self._model(shape, rate, MOST_TREES, directions).fit(coded[train], labels[train], sample_weight=weight[train])
+                losses += [levelled_log_loss(labels[valid], raw) for raw in staged_log_odds(model, coded[valid])]
             found.append((float(losses.min()), EVERY * (int(np.argmin(losses)) + 1), shape))
         _, trees, shape = min(found, key=lambda row: row[0])
         self.settings = {**shape, "learning_rate": rate, "trees": trees}
-        model = self._model(shape, rate, trees, matrix.shape[1]).fit(matrix, labels, sample_weight=weight)
-        self.ensemble_ = Ensemble.from_trees(*boosted_nodes(model), features, frozen)
+        model = self._model(shape, rate, trees, directions).fit(coded, labels, sample_weight=weight)
+        return Ensemble.from_trees(*boosted_nodes(model), self.features_, frozen)
 
-    def _model(self, shape: dict[str, Any], rate: float, trees: int, width: int) -> Any:
+    def _model(self, shape: dict[str, Any], rate: float, trees: int, directions: np.ndarray) -> Any:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        directions = self.encoder.directions
         return HistGradientBoostingClassifier(
             learning_rate=rate,
             max_iter=trees,
             max_depth=MOST_DEPTH,
             max_features=0.5,
-            monotonic_cst=np.append(directions, np.zeros(width - len(directions), dtype=int)),
+            monotonic_cst=directions,
             early_stopping=False,
             random_state=self.seed,
             **shape,
         )
-
-    def _log_odds(self, matrix: np.ndarray) -> np.ndarray:
-        return self.ensemble_.log_odds(matrix)
-
-    def _parts(self, matrix: np.ndarray) -> tuple[np.ndarray, float]:
-        return self.ensemble_.contributions(matrix)
-
-    def _state(self) -> dict[str, Any]:
-        return self.ensemble_.to_state()
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.ensemble_ = Ensemble.from_state(state)

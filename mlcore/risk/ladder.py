@@ -12,8 +12,13 @@ from mlcore.schema import Schema
 LADDER: dict[str, str] = {
     "prior": "mlcore.risk.prior:Prior",
     "logistic": "mlcore.risk.logistic:Logistic",
+    "scorecard": "mlcore.risk.scorecard:Scorecard",
+    "tree": "mlcore.risk.tree:Tree",
     "pairwise": "mlcore.risk.pairwise:Pairwise",
+    "forest": "mlcore.risk.forest:Forest",
     "boosting": "mlcore.risk.boosting:Boosting",
+    "xgboost": "mlcore.risk.xgb:XGBoost",
+    "neural": "mlcore.risk.neural:Neural",
 }
 """Name → "module:class", in order of simplicity. Of two rungs that are equally good the earlier one is taken."""
 

@@ -34,7 +34,7 @@ from mlcore.risk.tuning import FEW_ROWS, levelled_log_loss, validation_folds, wi
 
 FITS = 16
 SUBSAMPLE = 0.7
-MOST_TREES = 300
+MOST_TREES = 240
 MOST_PAIRS = 20
 LEAST_STRENGTH = 0.02
 MOST_BINS = 24
@@ -56,7 +56,7 @@ class Pairwise(EncodedRung):
         floats = self.bins_.as_floats(codes)
         dated, frozen = with_period(floats, submitted_at)
         small = len(labels) < FEW_ROWS
-        folds = validation_folds(labels, submitted_at, folds=4 if small else 2, seed=self.seed)[: 4 if small else 1]
+        folds = validation_folds(labels, submitted_at, folds=3 if small else 2, seed=self.seed)[: 3 if small else 1]
         splines = fit_splines(floats, labels, weight, self.encoder.directions, folds, submitted_at)
         pairs, trees, share = self._trials(dated, codes, labels, weight, folds, splines, frozen)
         models = self._fits(dated, labels, weight, trees, self._groups(pairs, bool(frozen)), FITS)

@@ -20,6 +20,10 @@ _CELLS = 4_000_000
 """Rows × leaves × features held at a time: some 32 MB an array."""
 
 
+_MANY_ROWS = 500
+"""Above it the work is done leaf by leaf: numpy's overhead for each leaf is then small beside the rows."""
+
+
 @dataclass(frozen=True)
 class LeafGroup:
     """Leaves whose paths use the same number d of features. A row is in the box where low < x <= high, or x is missing and `missing`."""
@@ -89,6 +93,8 @@ class Ensemble:
 
     def contributions(self, matrix: np.ndarray) -> tuple[np.ndarray, float]:
         """(n, f) Shapley values, and the training rows' mean that they add up from."""
+        if len(matrix) > _MANY_ROWS:
+            return self._leaf_by_leaf(matrix), self.baseline
         result = np.zeros((len(matrix), self.features))
         for group in self.groups:
             for rows, leaves in self._chunks(group, len(matrix)):
@@ -100,6 +106,30 @@ class Ensemble:
                 starts = np.flatnonzero(np.diff(flat[order], prepend=-1))
                 result[rows, flat[order][starts]] += np.add.reduceat(values.reshape(len(holds), -1)[:, order], starts, axis=1)
         return result, self.baseline
+
+    def _leaf_by_leaf(self, matrix: np.ndarray) -> np.ndarray:
+        """For many rows: one leaf at a time, its values looked up by which of its d conditions hold (2**d patterns)."""
+        columns = np.ascontiguousarray(matrix.T)
+        gaps = np.isnan(columns)
+        result = np.zeros((self.features, len(matrix)))
+        for group in self.groups:
+            leaves, d = group.feature.shape
+            patterns = (np.arange(2**d)[:, None] >> np.arange(d)) & 1
+            step = max(1, _CELLS // (2**d * d))
+            for start in range(0, leaves, step):
+                part = slice(start, start + step)
+                holds = np.repeat(patterns[:, None, :].astype(float), len(group.value[part]), axis=1)
+                tables = _leaf_values(holds, group.passing[part]) * group.value[part][None, :, None]
+                for k in range(tables.shape[1]):
+                    at = np.zeros(len(matrix), dtype=np.intp)
+                    for i, j in enumerate(group.feature[start + k]):
+                        inside = (columns[j] > group.low[start + k, i]) & (columns[j] <= group.high[start + k, i])
+                        if group.missing[start + k, i]:
+                            inside |= gaps[j]
+                        at |= inside.astype(np.intp) << i
+                    for i, j in enumerate(group.feature[start + k]):
+                        result[j] += tables[:, k, i].take(at)
+        return np.ascontiguousarray(result.T)
 
     def to_state(self) -> dict[str, Any]:
         return {

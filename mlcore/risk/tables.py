@@ -88,6 +88,9 @@ class Tables:
             first, second = (shares[i] + 1e-3 / len(shares[i]) for i in (j, k))
             density = 0.999 * flat.reshape(table.shape) / weight.sum() + 0.001 * np.outer(first / first.sum(), second / second.sum())
             rest, row_part, column_part = _purify(table, density)
+            left = float((rest.ravel() @ flat) / weight.sum())  # what the thousandth left of a mean
+            rest -= left
+            intercept += left
             mains[j] += row_part
             mains[k] += column_part
             pairs[j, k] = rest

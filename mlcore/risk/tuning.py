@@ -17,10 +17,11 @@ def time_order(submitted_at: pd.Series | None, rows: int) -> np.ndarray | None:
 
 
 PERIODS = 20
+"""At most; a period holds some 250 rows at least."""
 
 
 def periods(submitted_at: pd.Series | None, rows: int) -> np.ndarray | None:
-    """(n,) float64 codes 0 … 19 of equally filled periods, the oldest first; None without dates.
+    """(n,) float64 codes 0 … 19 at most of equally filled periods, the oldest first; None without dates.
 
     A model is fitted with the period as one more feature and then frozen at the latest one. So what was common to a time (a crisis, a
     campaign) is not blamed on the applicants who happened to come then, and an effect that changed counts as it is now.
@@ -29,7 +30,8 @@ def periods(submitted_at: pd.Series | None, rows: int) -> np.ndarray | None:
         return None
     assert submitted_at is not None
     stamps = submitted_at.to_numpy("datetime64[ns]").astype(np.int64)
-    edges = np.unique(np.quantile(stamps, np.arange(1, PERIODS) / PERIODS))
+    count = int(np.clip(rows // 250, 4, PERIODS))
+    edges = np.unique(np.quantile(stamps, np.arange(1, count) / count))
     codes = np.searchsorted(edges, stamps, side="left")
     return np.unique(codes, return_inverse=True)[1].astype(float)
 
