@@ -71,6 +71,14 @@ def test_useless_or_constant_scores_keep_their_level_only():
     assert np.isfinite(separable.transform(np.linspace(-1, 1, 5))).all()
 
 
+def test_a_tail_where_risk_falls_again_does_not_bend_the_map_down():
+    rng = np.random.default_rng(0)
+    z = rng.uniform(-4, 2, 20_000)
+    default = (rng.random(20_000) < metrics.expit(np.where(z < 0, z, -1.5 * z))).astype(np.int8)
+    for method in ("beta", "isotonic"):
+        assert (np.diff(calibration.fit(z, default, method).transform(np.linspace(-6, 6, 200))) > 0).all()
+
+
 def test_bad_scores_are_refused():
     with pytest.raises(ValueError, match="finite"):
         calibration.fit(np.array([0.1, np.nan]), np.array([0, 1]))

@@ -94,7 +94,8 @@ def test_repeated_stratified_is_a_balanced_partition(n, folds, seed):
     for repeat in (made[:folds], made[folds:]):
         assert sorted(np.concatenate([test for _, test in repeat])) == list(range(n))
         defaults = [default[test].sum() for _, test in repeat]
-        assert max(defaults) - min(defaults) <= 1
+        sizes = [len(test) for _, test in repeat]
+        assert max(defaults) - min(defaults) <= 1 and max(sizes) - min(sizes) <= 1
     assert all(not set(train) & set(test) for train, test in made)
     again = splits.repeated_stratified(default, folds=folds, repeats=2, seed=seed)
     assert all(np.array_equal(one[1], other[1]) for one, other in zip(made, again, strict=True))
