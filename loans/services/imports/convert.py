@@ -23,7 +23,7 @@ from loans.services.imports.scalars import BadValue, Scalar, clean, outside, too
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CACHE_SIZE = 50_000
+CACHE_SIZE = 20_000
 
 
 @dataclass

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from loans.services.imports import Mapping, parse_mapping
 
+# a machine under load is slow, not wrong
+relaxed = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 HEADER = ("ref", "date", "sum", "term", "income", "dti", "home", "job", "who", "savings", "sex", "status", "ended", "note")
 TOML = """
 name = "tiny"

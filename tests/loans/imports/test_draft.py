@@ -4,12 +4,13 @@ import csv
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loans.services.imports import ImportProblem, parse_mapping
 from loans.services.imports.draft import draft_mapping
 from loans.services.imports.draft_words import plain_name
+from tests.loans.imports.conftest import relaxed
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@relaxed
 @given(st.dictionaries(NAMES, st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=6))
 def test_every_draft_is_a_mapping_that_fits_its_file(tmp_path, columns):
     path = tmp_path / "any.csv"

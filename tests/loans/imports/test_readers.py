@@ -9,13 +9,14 @@ from datetime import date, datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from loans.services.imports import readers
 from loans.services.imports.problems import ImportProblem
 from loans.services.imports.readers import FileProblem, open_reader
 from loans.services.imports.rules import FileOptions
+from tests.loans.imports.conftest import relaxed
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def test_a_file_that_is_not_there_is_no_crash(tmp_path):
             pass
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@relaxed
 @given(st.one_of(st.binary(max_size=300), st.text(alphabet='ab1,;"\n\r\t\0ü', max_size=120).map(str.encode)), st.booleans())
 def test_no_bytes_crash_the_reader(tmp_path, content, packed):
     path = tmp_path / "any"
@@ -234,7 +235,7 @@ def test_no_bytes_crash_the_reader(tmp_path, content, packed):
 CELLS = st.text(alphabet='ab ,;"\n\r', max_size=6)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@relaxed
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8))
 def test_what_was_written_as_csv_is_read_back_with_its_lines(tmp_path, cells):
     text = io.StringIO(newline="")
