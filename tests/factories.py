@@ -103,7 +103,13 @@ def fit_model(*, seed: int = 0) -> Any:
 def make_champion(*, seed: int = 0) -> ModelVersion:
     """A real model, stored and registered, which serves."""
     version = registry.register(
-        kind=ModelKind.DEFAULT_RISK, model=fit_model(seed=seed), report=_REPORT, fingerprint="0" * 64, synthetic=False, created_by=None
+        kind=ModelKind.DEFAULT_RISK,
+        model=fit_model(seed=seed),
+        algorithm="logistic",
+        report=_REPORT,
+        fingerprint="0" * 64,
+        synthetic=False,
+        created_by=None,
     )
     if not version.is_champion:
         version = registry.promote(version, by=None, reason="For this test.")

@@ -1,5 +1,6 @@
 """Rows, constraints, querysets and one-row predicates. Whatever crosses models is a service."""
 
+from loans.models.amount import AmountEstimate
 from loans.models.api_key import ApiKey
 from loans.models.applicant import Applicant
 from loans.models.application import LoanApplication, Status
@@ -20,6 +21,7 @@ from loans.models.training_run import TrainingRun
 
 __all__ = [
     "Advice",
+    "AmountEstimate",
     "ApiKey",
     "Applicant",
     "ApplicationLink",

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 class ModelKind(models.TextChoices):
     DEFAULT_RISK = "default_risk", "Default risk"
+    LOAN_AMOUNT = "loan_amount", "Loan amount"
 
 
 class ModelState(models.TextChoices):

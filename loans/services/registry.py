@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,13 @@ from django.utils import timezone
 from loans.models import ModelKind, ModelState, ModelVersion
 
 if TYPE_CHECKING:
+    from mlcore.amount.model import AmountModel
     from mlcore.risk.model import RiskModel
+
+    AnyModel = RiskModel | AmountModel
+
+CLASSES = {ModelKind.DEFAULT_RISK: "mlcore.risk.model:RiskModel", ModelKind.LOAN_AMOUNT: "mlcore.amount.model:AmountModel"}
+"""Kind → "module:class" with `to_state` and `from_state`. Imported when first needed: scikit-learn takes seconds to load."""
 
 
 class NoChampion(Exception):
@@ -32,7 +39,7 @@ class Serving:
     """A model that is loaded, and the row that it came from."""
 
     version: ModelVersion
-    model: RiskModel
+    model: Any
 
 
 _loaded: dict[int, Any] = {}
@@ -50,32 +57,34 @@ def champion(kind: str = ModelKind.DEFAULT_RISK) -> Serving:
     return Serving(version=version, model=_model_of(version))
 
 
-def _model_of(version: ModelVersion) -> RiskModel:
+def _model_of(version: ModelVersion) -> AnyModel:
     model = _loaded.get(version.pk)
     if model is None:
         with _loading:
             model = _loaded.get(version.pk) or load(version)
             # Champion and predecessor (a roll-back is then instant); older ones would only cost memory.
-            while len(_loaded) >= 4:
+            while len(_loaded) >= 2 * len(CLASSES):
                 _loaded.pop(next(iter(_loaded)))
             _loaded[version.pk] = model
     return model
 
 
-def load(version: ModelVersion) -> RiskModel:
+def load(version: ModelVersion) -> AnyModel:
     """The version's model, read from disk with its digest and signature checked first."""
     from mlcore import artifacts
-    from mlcore.risk.model import RiskModel
 
     state, manifest = artifacts.load(Path(settings.ARTIFACTS_DIR) / version.artifact, key=settings.ARTIFACT_KEY)
     if manifest.digest != version.sha256:
         raise artifacts.ArtifactTampered(
             f"{version}: the artifact {version.artifact} is signed, but it is not the one that was registered. Restore it, or roll back."
         )
-    return RiskModel.from_state(state)
+    module, _, name = CLASSES[ModelKind(version.kind)].partition(":")
+    return getattr(import_module(module), name).from_state(state)
 
 
-def register(*, kind: str, model: RiskModel, report: dict, fingerprint: str, synthetic: bool, created_by: object | None) -> ModelVersion:
+def register(
+    *, kind: str, model: AnyModel, algorithm: str, report: dict, fingerprint: str, synthetic: bool, created_by: object | None
+) -> ModelVersion:
     """Store the model and its row. Call inside a transaction: the first of its kind becomes champion, and only one can be first."""
     from mlcore import artifacts
 
@@ -89,12 +98,12 @@ def register(*, kind: str, model: RiskModel, report: dict, fingerprint: str, syn
         # Never a name that was used before: a training that was rolled back may have left its file.
         name=f"{kind}-{number}-{uuid.uuid4().hex[:8]}",
         key=settings.ARTIFACT_KEY,
-        meta={"version": number, "algorithm": model.name, "data_fingerprint": fingerprint, "synthetic": synthetic},
+        meta={"version": number, "algorithm": algorithm, "data_fingerprint": fingerprint, "synthetic": synthetic},
     )
     version = ModelVersion.objects.create(
         kind=kind,
         version=number,
-        algorithm=model.name,
+        algorithm=algorithm,
         artifact=manifest.path.name,
         sha256=manifest.digest,
         report=report,

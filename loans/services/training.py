@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -168,25 +169,21 @@ def _watched(run: TrainingRun, progress: Progress) -> Progress:
 
 
 def _train(run: TrainingRun, progress: Progress) -> None:
-    from mlcore.risk.train import train_default_risk
-
     progress(0.0, "Reading applications and outcomes")
     schema = schema_in_force()
     loans = outcome_frame(schema)
     data, labels = _labelled(loans, schema)
-    terms = policy.in_force().policy
-    result = train_default_risk(
-        data, seed=run.seed, labels=labels, terms=policy.profit_terms(), cutoff=terms.approve_below, progress=part(progress, 0.05, 0.97)
-    )
+    fitted = _FITS[ModelKind(run.kind)](run, data, labels, part(progress, 0.05, 0.97))
     # Counted, never treated as good: an application that was declined has no outcome.
-    report = result.report | {"without_outcome": {"declined": loans.declined, "undecided": loans.undecided}}
+    report = fitted.report | {"without_outcome": {"declined": loans.declined, "undecided": loans.undecided}}
     progress(0.98, "Storing the model")
     with transaction.atomic():
         if not _ours(run).select_for_update().exists():
             raise TrainingTakenOver
         version = registry.register(
             kind=run.kind,
-            model=result.model,
+            model=fitted.model,
+            algorithm=fitted.algorithm,
             report=report,
             fingerprint=loans.fingerprint,
             synthetic=loans.synthetic,
@@ -202,6 +199,33 @@ def _train(run: TrainingRun, progress: Progress) -> None:
             model_version=version,
             peak_memory_mb=peak_memory_mb(),
         )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    model: Any
+    algorithm: str
+    report: dict[str, Any]
+
+
+def _fit_default_risk(run: TrainingRun, data: Dataset, labels: Labels, progress: Progress) -> _Fitted:
+    from mlcore.risk.train import train_default_risk
+
+    terms = policy.in_force().policy
+    result = train_default_risk(
+        data, seed=run.seed, labels=labels, terms=policy.profit_terms(), cutoff=terms.approve_below, progress=progress
+    )
+    return _Fitted(result.model, result.model.name, result.report)
+
+
+def _fit_loan_amount(run: TrainingRun, data: Dataset, labels: Labels, progress: Progress) -> _Fitted:
+    from mlcore.amount.train import train_amount
+
+    result = train_amount(data, seed=run.seed, progress=progress)
+    return _Fitted(result.model, "quantiles", result.report | {"labels": labels.report()})
+
+
+_FITS = {ModelKind.DEFAULT_RISK: _fit_default_risk, ModelKind.LOAN_AMOUNT: _fit_loan_amount}
 
 
 def _labelled(loans: OutcomeFrame, schema: Any) -> tuple[Dataset, Labels]:

@@ -68,6 +68,8 @@ class Command(BaseCommand):
 
 def headline(report: dict) -> str:
     """What the model is worth in one line, beside what knowing nothing is worth."""
+    if "champion" not in report:
+        return report["in_words"]
     auc = report["champion"]["figures"]["auc"]
     baselines = report["baselines"]
     return (
