@@ -99,9 +99,9 @@ def save(
 ) -> Manifest:
     """Store `state` as `directory/name.model` and return its manifest.
 
-    state: nested dicts (string keys), lists, tuples, str, int, float, bool, None, bytes and numpy arrays; nothing else. meta: JSON that should be
-    readable without loading the state (schema, report summary). code_commit defaults to the environment's GIT_COMMIT, where a build sets it.
-    Raises ArtifactUnstorable for a state that is not plain data, ArtifactNotWritten where the disk refuses.
+    state: nested dicts (string keys), lists, tuples, str, int, float, bool, None, bytes and numpy arrays; nothing else. meta: JSON that
+    should be readable without loading the state (schema, report summary). code_commit defaults to the environment's GIT_COMMIT, where a
+    build sets it. Raises ArtifactUnstorable for a state that is not plain data, ArtifactNotWritten where the disk refuses.
     """
     _check_key(key)
     directory = Path(directory)

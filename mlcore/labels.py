@@ -1,8 +1,8 @@
 """Which loans have an outcome that a model may learn from, and what it is.
 
-A label is whether the loan defaulted within a stated window after its start. A loan whose window has not closed yet has no label, whatever happened
-to it so far: counting only its early defaults would make recent loans look worse than they are, only its early repayments better. An
-application that was rejected has no outcome; it is counted, and never taken for a good loan.
+A label is whether the loan defaulted within a stated window after its start. A loan whose window has not closed yet has no label, whatever
+happened to it so far: counting only its early defaults would make recent loans look worse than they are, only its early repayments better.
+An application that was rejected has no outcome; it is counted, and never taken for a good loan.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ REASONS = ("default", "repaid", "rejected", "immature", "embargo", "unknown")
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """window_months: how long a loan is watched; None takes the final outcome as reported. embargo_days: loans that began less than this long
-    before `as_of` are no labels. as_of: when the outcomes were known (the latest date in the data where None)."""
+    """window_months: how long a loan is watched; None takes the final outcome as reported. embargo_days: loans that began less than this
+    long before `as_of` are no labels. as_of: when the outcomes were known (the latest date in the data where None).
+    """
 
     window_months: int | None = None
     embargo_days: int = 0
@@ -150,6 +151,6 @@ def _warn_of_early_finishers(start: np.ndarray, finished: np.ndarray, declined: 
             partial.append(str(quarter))
     if partial:
         warnings.append(
-            f"In {len(partial)} quarters (from {partial[0]} on) fewer than 90 % of the loans have an outcome: their early finishers are not "
-            "like the rest. State a default window."
+            f"In {len(partial)} quarters (from {partial[0]} on) fewer than 90 % of the loans have an outcome: their early finishers are "
+            "not like the rest. State a default window."
         )

@@ -1,7 +1,7 @@
 """How good default probabilities are, each figure with its uncertainty.
 
-Throughout: `default` is (n,) of 0/1, 1 where the loan defaulted; `probability` (n,) in [0, 1]; `score` (n,) any number that rises with risk.
-A figure that does not exist (one class only, a constant score) is None, never NaN, so that it can go into JSON as it is.
+Throughout: `default` is (n,) of 0/1, 1 where the loan defaulted; `probability` (n,) in [0, 1]; `score` (n,) any number that rises with
+risk. A figure that does not exist (one class only, a constant score) is None, never NaN, so that it can go into JSON as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ CHUNK = 4_000_000  # numbers in one block of bootstrap weights: 32 MB
 
 @dataclass(frozen=True)
 class ProfitTerms:
-    """What a loan earns or costs, as shares of the amount lent: `margin` over the life of a repaid one, `loss_given_default` on a defaulted one."""
+    """What a loan earns or costs, as shares of the amount lent: `margin` over the life of a repaid one, `loss_given_default` on a defaulted
+    one.
+    """
 
     margin: float = 0.12
     loss_given_default: float = 0.6
@@ -119,7 +121,8 @@ def evaluate(
     """Every figure with its bootstrap percentile interval: auc, ks, brier, log_loss, oe, slope, intercept, profit, accuracy (at .5).
 
     The same seed resamples the same rows, so that the figures of two models on the same rows rise and fall together. Calibration slope and
-    intercept of a replicate are one Newton step from the full sample's (exact to order 1/n). replicates: by default 200, fewer above 100,000 rows.
+    intercept of a replicate are one Newton step from the full sample's (exact to order 1/n). replicates: by default 200, fewer above
+    100,000 rows.
     """
     default = np.asarray(default, dtype=float)
     probability = np.asarray(probability, dtype=float)

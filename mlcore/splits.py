@@ -1,7 +1,7 @@
 """Which rows a model learns from and which it is judged on.
 
-Wherever rows have dates the split follows time, by whole periods: a model is used on applicants who come later, so it is judged on applicants
-who came later. Every function returns integer positions into the rows it was given.
+Wherever rows have dates the split follows time, by whole periods: a model is used on applicants who come later, so it is judged on
+applicants who came later. Every function returns integer positions into the rows it was given.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def out_of_time(
     """The earlier rows to learn from, the later ones to be judged on, cut at the start of a period.
 
     Without `cut`, the period's start is taken that leaves nearest to `test_share` of the rows on the later side, with at least `min_events`
-    defaults and as many non-defaults on both; without `period`, the coarsest of month, week, day that comes within .05 of the share, or else
-    the nearest. Training rows less than `embargo_days` before the cut are left out: at the cut, their outcome was not known yet.
+    defaults and as many non-defaults on both; without `period`, the coarsest of month, week, day that comes within .05 of the share, or
+    else the nearest. Training rows less than `embargo_days` before the cut are left out: at the cut, their outcome was not known yet.
     Raises SplitError where no such cut exists.
     """
     moments = as_utc(submitted_at)

@@ -49,6 +49,12 @@ def test_the_whole_way():
     assert sum(report["distribution"]["repaid"]) + sum(report["distribution"]["defaulted"]) == report["split"]["test"]["rows"]
     assert sum(row["rows"] for row in report["by_quarter"]) == report["split"]["test"]["rows"]
     assert report["policy"]["curve"][-1]["approval_rate"] == 1 and report["peak_memory_mb"] > 50
+    claim = report["policy"]["fewer_bad_loans"][0]
+    assert claim["against"] == "prior" and claim["comparator_bad_rate"] == pytest.approx(report["split"]["test"]["default_rate"], abs=1e-5)
+    assert (
+        claim["approval_rate"] == report["policy"]["current"]["approval_rate"]
+        and 0 < claim["reduction"]["low"] < claim["reduction"]["high"] < 1
+    )
     shares = [share for share, _ in steps]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1 and len(steps) > 12
     scores = result.model.score(data.frame, data.submitted_at)
