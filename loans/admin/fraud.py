@@ -1,0 +1,249 @@
+"""The investigators' queue, and the rules that fill it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
+
+from loans.admin.base import DeskAdmin, ReadOnly, badge, post_only
+from loans.models import FraudFlag, FraudRule, Severity
+from loans.queries import fraud as pages
+from loans.queries.words import money
+from loans.services.fraud import flags, rules
+
+INVESTIGATES = "loans.investigate_fraudflag"
+SNOOZES = ((1, "until tomorrow"), (3, "for three days"), (7, "for a week"), (30, "for a month"))
+
+
+class QueueFilter(DropdownFilter):
+    """Opens on what is to be looked at."""
+
+    title = "queue"
+    parameter_name = "queue"
+    all_option = None
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        self.user = request.user
+        super().__init__(request, *args)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(pages.QUEUES.items())
+
+    def value(self) -> str:
+        chosen = super().value()
+        return chosen if chosen in pages.QUEUES else "queue"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return pages.of_queue(queryset, self.value(), request.user)
+
+
+class SeverityFilter(DropdownFilter):
+    title = "severity"
+    parameter_name = "severity"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(value), label) for value, label in Severity.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        known = {str(value) for value in Severity.values}
+        return queryset.filter(severity=self.value()) if self.value() in known else queryset
+
+
+@admin.register(FraudFlag)
+class FraudFlagAdmin(ReadOnly, DeskAdmin):
+    ordering = ("-expected_loss", "pk")
+    list_display = ("reference", "severity_shown", "why", "loss_shown", "amount_shown", "assignee", "state_shown", "created_at")
+    list_filter = (QueueFilter, SeverityFilter)
+    list_select_related = ("application", "assignee")
+    search_fields = ("application__external_reference",)
+    search_help_text = "Reference"
+    empty_title = "Nothing to look at"
+    empty_text = "Flags come with the score of an application: by a rule, by links to other applications, or drawn at random."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return FraudFlag.objects.visible_to(request.user)
+
+    def custom_paths(self) -> list[URLPattern]:
+        return [self.at(f"<int:object_id>/{step}/", getattr(self, f"{step}_view"), step) for step in ("confirm", "clear", "snooze", "reopen", "assign")]
+
+    def get_object(self, request: HttpRequest, object_id: Any, from_field: str | None = None) -> FraudFlag | None:
+        related = ("application__product", "assignee", "disposed_by")
+        try:
+            return self.get_queryset(request).select_related(*related).get(pk=int(object_id))
+        except (FraudFlag.DoesNotExist, ValueError, OverflowError):
+            return None
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        flag = self.seen_or_refused(request, object_id)
+        return self.gone(request, str(object_id)) if flag is None else self._page(request, flag)
+
+    def _page(self, request: HttpRequest, flag: FraudFlag, *, error: str = "", step: str = "", sent: dict[str, str] | None = None) -> HttpResponse:
+        user = request.user
+        works = user.has_perm(INVESTIGATES)
+        following = pages.next_in_queue(self.get_queryset(request), flag)
+        investigators = get_user_model().objects.filter(is_active=True, is_staff=True).with_perm(INVESTIGATES, backend="django.contrib.auth.backends.ModelBackend") if works else ()
+        context = {
+            "title": f"Fraud flag: {flag.application}",
+            "original": flag,
+            "flag": flag,
+            "fraud": pages.flags_for(flag.application),
+            "tone": pages.TONES[flag.severity],
+            "state_tone": pages.STATE_TONES[flag.state],
+            "amount": money(flag.application.amount),
+            "loss": money(flag.expected_loss),
+            "events": flag.events.select_related("by"),
+            "works": works and not flag.is_disposed,
+            "reopens": works and flag.state != "open",
+            "assigns": works,
+            "investigators": investigators,
+            "snoozes": SNOOZES,
+            "error": error,
+            "step": step,
+            "sent": sent or {},
+            "urls": {name: reverse(f"admin:loans_fraudflag_{name}", args=[flag.pk]) for name in ("confirm", "clear", "snooze", "reopen", "assign")},
+            "application_url": reverse("admin:loans_loanapplication_change", args=[flag.application_id])
+            if user.has_perm("loans.view_loanapplication")
+            else "",
+            "queue_url": self.the_list(),
+            "next_url": self.page_of(following) if following else "",
+        }
+        return self.render(request, "admin/loans/fraudflag/page.html", context)
+
+    def _step(self, request: HttpRequest, object_id: int, step: str, done: str, **values: Any) -> HttpResponse:
+        flag = self.seen_or_refused(request, str(object_id), INVESTIGATES)
+        if flag is None:
+            return self.gone(request, str(object_id))
+        note = request.POST.get("note", "")[:5000]
+        if step != "assign":
+            values["note"] = note
+        try:
+            getattr(flags, step)(flag.pk, by=request.user, **values)
+        except flags.FlagRefused as refusal:
+            return self._page(request, self.get_object(request, flag.pk), error=str(refusal), step=step, sent={"note": note})
+        flag = self.get_object(request, flag.pk)
+        following = pages.next_in_queue(self.get_queryset(request), flag)
+        text = format_html("{}: {}.", flag.application, done)
+        if following is not None and step != "assign":
+            text = format_html('{} <a class="ld-link" href="{}" data-key="n">Next: {} →</a>', text, self.page_of(following), following.application)
+        return self.told(request, flag, text)
+
+    @post_only
+    def confirm_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._step(request, object_id, "confirm", "confirmed as fraud")
+
+    @post_only
+    def clear_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._step(request, object_id, "clear", "cleared")
+
+    @post_only
+    def snooze_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        days = request.POST.get("days", "")
+        days = int(days) if days.isdecimal() and len(days) < 4 else 0
+        return self._step(request, object_id, "snooze", f"out of the queue for {days} days", until=timezone.now() + timedelta(days=days))
+
+    @post_only
+    def reopen_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return self._step(request, object_id, "reopen", "back in the queue")
+
+    @post_only
+    def assign_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        chosen = request.POST.get("to", "")
+        to = get_user_model().objects.filter(pk=int(chosen)).first() if chosen.isdecimal() and len(chosen) < 10 else None
+        if chosen and to is None:
+            self.message_user(request, "There is no such person.", messages.WARNING)
+            return HttpResponseRedirect(self.the_list())
+        return self._step(request, object_id, "assign", f"given to {to.get_full_name() or to.get_username()}" if to else "given to nobody", to=to)
+
+    @display(description="Application", ordering="application__external_reference")
+    def reference(self, obj: FraudFlag) -> str:
+        return str(obj.application)
+
+    @display(description="Severity", ordering="severity")
+    def severity_shown(self, obj: FraudFlag) -> SafeString:
+        return badge(obj.get_severity_display(), pages.TONES[obj.severity])
+
+    @display(description="Why")
+    def why(self, obj: FraudFlag) -> SafeString:
+        return format_html('<span class="ld-wrap">{}</span>', obj.in_words[:200])
+
+    @display(description="Expected loss", ordering="expected_loss")
+    def loss_shown(self, obj: FraudFlag) -> SafeString:
+        return format_html('<span class="ld-number ld-strong">{}</span>', money(obj.expected_loss))
+
+    @display(description="Amount", ordering="application__amount")
+    def amount_shown(self, obj: FraudFlag) -> SafeString:
+        return format_html('<span class="ld-number">{}</span>', money(obj.application.amount))
+
+    @display(description="State", ordering="state")
+    def state_shown(self, obj: FraudFlag) -> SafeString:
+        return badge(obj.get_state_display(), pages.STATE_TONES[obj.state])
+
+
+class RuleForm(forms.ModelForm):
+    class Meta:
+        model = FraudRule
+        fields = ("code", "name", "severity", "conditions", "family", "active", "source")
+
+
+@admin.register(FraudRule)
+class FraudRuleAdmin(DeskAdmin):
+    form = RuleForm
+    list_display = ("name", "code", "version", "severity_shown", "words", "active", "created_at")
+    list_filter = ("active",)
+    list_filter_submit = False
+    search_fields = ("code", "name")
+    fieldsets = (
+        (None, {"fields": (("code", "severity"), "name", ("family", "active"))}),
+        ("A hit where all of these hold", {"fields": ("conditions",)}),
+        ("Where it comes from", {"fields": ("source",)}),
+    )
+    empty_title = "No rules yet"
+    empty_text = "The starter set comes with the first application. A rule is never edited: saving writes its next version."
+
+    def get_readonly_fields(self, request: HttpRequest, obj: FraudRule | None = None) -> tuple[str, ...]:
+        return ("code",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: FraudRule, form: Any, change: bool) -> None:
+        """Saving is writing the next version: what a trace names must stay what it was."""
+        if not change:
+            obj.created_by = request.user
+            super().save_model(request, obj, form, change)
+            return
+        wanted = {name: getattr(obj, name) for name in ("name", "severity", "conditions", "family", "active", "source")}
+        made = rules.new_version(FraudRule.objects.get(pk=obj.pk), by=request.user, **wanted)
+        obj.pk, obj.version = made.pk, made.version
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return super().log_change(request, obj, message)
+
+    @display(description="Severity", ordering="severity")
+    def severity_shown(self, obj: FraudRule) -> SafeString:
+        return badge(obj.get_severity_display(), pages.TONES[obj.severity])
+
+    @display(description="A hit where")
+    def words(self, obj: FraudRule) -> str:
+        from mlcore.fraud.facts import LABELS
+        from mlcore.fraud.rules import RuleError
+
+        try:
+            return "; ".join(condition.in_words(LABELS) for condition in obj.parsed().conditions)
+        except (RuleError, ValidationError):
+            return "can't be read, and is left out"
