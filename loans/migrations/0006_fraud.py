@@ -115,7 +115,7 @@ class Migration(migrations.Migration):
                 ('version', models.PositiveIntegerField(default=1, editable=False)),
                 ('name', models.CharField(help_text='What a hit means, in words an investigator reads.', max_length=200)),
                 ('severity', models.PositiveSmallIntegerField(choices=[(1, 'Low'), (2, 'Medium'), (3, 'High'), (4, 'Critical')], default=2)),
-                ('conditions', models.JSONField(help_text='All must hold: [{"feature": "phone_24h", "operator": "at_least", "value": 3}, …]. docs/FRAUD.md lists features and operators.')),
+                ('conditions', models.JSONField(help_text='All must hold: [{"feature": "phone_24h", "operator": "at_least", "value": 3}, …]. docs/FRAUD.md lists what there is.')),
                 ('family', models.CharField(blank=True, help_text='Of the rules that tell one story only the gravest counts.', max_length=63)),
                 ('active', models.BooleanField(default=True)),
                 ('source', models.CharField(blank=True, help_text='Where the rule comes from, and since when.', max_length=300)),

@@ -66,7 +66,8 @@ class AttributeDefinition(models.Model):
             models.CheckConstraint(condition=models.Q(kind__in=[kind for kind, _ in KINDS]), name="attribute_kind_known"),
             models.CheckConstraint(condition=models.Q(direction__in=[-1, 0, 1]), name="attribute_direction_known"),
             models.CheckConstraint(
-                condition=models.Q(link_kind="") | models.Q(link_kind__in=[kind for kind, _ in LINK_KINDS], kind="category", protected=False),
+                condition=models.Q(link_kind="")
+                | models.Q(link_kind__in=[kind for kind, _ in LINK_KINDS], kind="category", protected=False),
                 name="attribute_link_kind_known",
             ),
         ]

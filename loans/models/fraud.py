@@ -35,7 +35,7 @@ class FraudRule(models.Model):
     name = models.CharField(max_length=200, help_text="What a hit means, in words an investigator reads.")
     severity = models.PositiveSmallIntegerField(choices=[choice for choice in Severity.choices if choice[0]], default=Severity.MEDIUM)
     conditions = models.JSONField(
-        help_text='All must hold: [{"feature": "phone_24h", "operator": "at_least", "value": 3}, …]. docs/FRAUD.md lists features and operators.'
+        help_text='All must hold: [{"feature": "phone_24h", "operator": "at_least", "value": 3}, …]. docs/FRAUD.md lists what there is.'
     )
     family = models.CharField(max_length=63, blank=True, help_text="Of the rules that tell one story only the gravest counts.")
     active = models.BooleanField(default=True)

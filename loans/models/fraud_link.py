@@ -30,7 +30,7 @@ class ApplicationLink(models.Model):
 
 
 class FraudLabel(models.Model):
-    """One finding about an application, from when it was known; taken back, it ends and stays. From `learn_from` on a model may learn it."""
+    """One finding about an application, from when it was known; taken back, it ends and stays. Models learn it from `learn_from` on."""
 
     application = models.ForeignKey("loans.LoanApplication", on_delete=models.CASCADE, related_name="fraud_labels")
     fraud = models.BooleanField()
@@ -78,9 +78,7 @@ class FraudAssessment(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(state__in=AssessmentState.values), name="fraudassessment_state_known"),
-            models.CheckConstraint(
-                condition=Q(score__isnull=True) | Q(score__gte=0, score__lte=1), name="fraudassessment_score_range"
-            ),
+            models.CheckConstraint(condition=Q(score__isnull=True) | Q(score__gte=0, score__lte=1), name="fraudassessment_score_range"),
             models.CheckConstraint(condition=~Q(state="assessed") | Q(score__isnull=False), name="fraudassessment_assessed_has_score"),
         ]
         indexes = [

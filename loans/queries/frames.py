@@ -164,3 +164,8 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return value
+
+
+def facts_of(application_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """All that each application says, {field or attribute: plain value or None}, without building a frame."""
+    return {row["pk"]: _facts(row) for row in _rows(LoanApplication.objects.filter(pk__in=application_ids))}

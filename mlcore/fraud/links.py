@@ -3,7 +3,7 @@
 Applications are taken in the order of their time; each is first described by what came strictly before it and only then added. An
 application that shares an identifier with an earlier one joins its group (union–find, Tarjan 1975, groups merged into the larger). An
 identifier links its first `facts.HUB_LIMIT` applications only. The database finds the same features for a single new application
-(`loans.services.fraud.features`); a test holds the two together.
+(`loans.queries.fraud_links`); a test holds the two together.
 """
 
 from __future__ import annotations

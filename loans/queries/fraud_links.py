@@ -1,0 +1,236 @@
+"""What an application's identifiers say of it, as it was known strictly before it: for a few new ones, straight from the index.
+
+The same features as `mlcore.fraud.links` computes in bulk (a test compares the two), by a breadth-first search that is bounded by the same
+limits: an identifier leads to its first HUB_LIMIT applications, a group is followed to COMPONENT_LIMIT. So the cost of one application
+does not grow with the table.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+from mlcore.fraud.facts import COMPONENT_LIMIT, COUNT_LIMIT, HUB_LIMIT, KINDS, LINK_NAMES, LINKING, NATIONAL_ID, WINDOWS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mlcore.fraud.links import KnownFrauds
+    from mlcore.fraud.velocity import Identifiers
+
+Key = tuple[int, bytes]
+Features = dict[str, float | None]
+
+_WINDOWS = ", ".join(f"count(*) FILTER (WHERE recent.submitted_at >= own.submitted_at - make_interval(secs => {s}))" for _, s in WINDOWS)
+_OWN = f"""
+    SELECT own.application_id, own.kind, own.digest, own.submitted_at, own.name, seen.*
+    FROM loans_applicationlink own CROSS JOIN LATERAL (
+        SELECT {_WINDOWS} FROM (
+            SELECT other.submitted_at FROM loans_applicationlink other
+            WHERE other.kind = own.kind AND other.digest = own.digest AND other.submitted_at < own.submitted_at
+              AND other.submitted_at >= own.submitted_at - make_interval(secs => {max(seconds for _, seconds in WINDOWS)})
+            ORDER BY other.submitted_at DESC LIMIT {COUNT_LIMIT}) recent) seen
+    WHERE own.application_id = ANY(%s)
+"""  # noqa: S608 - only our own constants are put in
+_EARLIER = f"""
+    SELECT own.application_id, own.kind, own.digest, seen.application_id, seen.submitted_at, seen.name
+    FROM loans_applicationlink own CROSS JOIN LATERAL (
+        SELECT other.application_id, other.submitted_at, other.name FROM loans_applicationlink other
+        WHERE other.kind = own.kind AND other.digest = own.digest AND other.submitted_at < own.submitted_at
+        ORDER BY other.submitted_at, other.application_id LIMIT {HUB_LIMIT}) seen
+    WHERE own.application_id = ANY(%s) AND own.kind < {len(LINKING)}
+"""  # noqa: S608
+_KEYS = f"SELECT application_id, kind, digest FROM loans_applicationlink WHERE application_id = ANY(%s) AND kind < {len(LINKING)}"  # noqa: S608
+_FIRST = f"""
+    SELECT key.kind, key.digest, seen.application_id, seen.submitted_at
+    FROM unnest(%s::smallint[], %s::bytea[]) AS key(kind, digest) CROSS JOIN LATERAL (
+        SELECT application_id, submitted_at FROM loans_applicationlink link WHERE link.kind = key.kind AND link.digest = key.digest
+        ORDER BY submitted_at, application_id LIMIT {HUB_LIMIT}) seen
+"""  # noqa: S608
+_FRAUDS = "SELECT application_id, known_at, withdrawn_at FROM loans_fraudlabel WHERE fraud AND application_id = ANY(%s)"
+
+
+@dataclass
+class _Subject:
+    """One application while it is described. neighbours: {earlier application: kinds of identifiers shared with it}."""
+
+    at: datetime
+    name: bytes | None
+    features: Features
+    neighbours: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    names: dict[int, bytes | None] = field(default_factory=dict)
+    reached: dict[int, datetime] = field(default_factory=dict)
+    edge: list[int] = field(default_factory=list)
+
+    @property
+    def too_large(self) -> bool:
+        return len(self.reached) > COMPONENT_LIMIT
+
+
+def link_features(application_ids: Sequence[int]) -> dict[int, Features]:
+    """{application: {feature: value, None where it does not apply}}. Without identifiers every feature is None."""
+    wanted = list(application_ids)
+    subjects = _with_counts(wanted)
+    _look_back(subjects, wanted)
+    _follow(subjects)
+    known = _known_frauds({node for subject in subjects.values() for node in subject.reached})
+    for subject in subjects.values():
+        _describe(subject, known)
+    return {pk: subjects[pk].features if pk in subjects else dict.fromkeys(LINK_NAMES) for pk in wanted}
+
+
+def _rows(statement: str, *values: Any) -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall()
+
+
+def _with_counts(wanted: list[int]) -> dict[int, _Subject]:
+    subjects: dict[int, _Subject] = {}
+    for pk, kind, _, at, name, *counts in _rows(_OWN, wanted):
+        subject = subjects.setdefault(pk, _Subject(at, _bytes(name), dict.fromkeys(LINK_NAMES)))
+        for (window, _), count in zip(WINDOWS, counts, strict=True):
+            column = f"{KINDS[kind]}_{window}"
+            subject.features[column] = max(count, subject.features[column] or 0)
+        if kind < len(LINKING):
+            for column in ("hub_keys", "shared_people", "strongest_match", "double_matches", "direct_frauds", "component_size"):
+                subject.features[column] = 0
+            subject.features["component_frauds"] = 0
+            subject.features[f"other_names_{KINDS[kind]}"] = 0
+    return subjects
+
+
+def _look_back(subjects: dict[int, _Subject], wanted: list[int]) -> None:
+    """The applications that share an identifier directly, hubs left out."""
+    seen: dict[tuple[int, int, bytes], list[tuple]] = defaultdict(list)
+    for pk, kind, digest, other, at, name in _rows(_EARLIER, wanted):
+        seen[pk, kind, bytes(digest)].append((other, at, _bytes(name)))
+    hubs = [key for key, members in seen.items() if len(members) >= HUB_LIMIT]
+    for pk, kind, _ in hubs:
+        subjects[pk].features["hub_keys"] += 1
+        subjects[pk].features[f"other_names_{KINDS[kind]}"] = None
+    for (pk, kind, digest), members in seen.items():
+        subject = subjects[pk]
+        if (pk, kind, digest) in hubs:
+            continue
+        column = f"other_names_{KINDS[kind]}"
+        names = {name for _, _, name in members if name is not None and name != subject.name}
+        subject.features[column] = max(len(names), subject.features[column] or 0)
+        for other, at, name in members:
+            subject.neighbours[other].add(kind)
+            subject.names[other] = name
+            subject.reached[other] = at
+    for subject in subjects.values():
+        subject.edge = list(subject.reached)
+
+
+def _follow(subjects: dict[int, _Subject]) -> None:
+    """Breadth-first from the direct neighbours, all subjects together: two statements a step, each identifier looked up once."""
+    keys_of: dict[int, list[Key]] = {}
+    first_of: dict[Key, dict[int, datetime]] = {}
+    while active := [subject for subject in subjects.values() if subject.edge and not subject.too_large]:
+        _fetch_keys({node for subject in active for node in subject.edge} - keys_of.keys(), keys_of)
+        _fetch_first({key for subject in active for node in subject.edge for key in keys_of[node]} - first_of.keys(), first_of)
+        for subject in active:
+            fresh: dict[int, datetime] = {}
+            for node in subject.edge:
+                for key in keys_of[node]:
+                    # One that came to an identifier after it was full is not linked by it.
+                    if node in first_of[key]:
+                        fresh |= {pk: at for pk, at in first_of[key].items() if at < subject.at and pk not in subject.reached}
+            subject.reached |= fresh
+            subject.edge = list(fresh)
+
+
+def _fetch_keys(nodes: Iterable[int], keys_of: dict[int, list[Key]]) -> None:
+    nodes = list(nodes)
+    keys_of |= {node: [] for node in nodes}
+    if nodes:
+        for pk, kind, digest in _rows(_KEYS, nodes):
+            keys_of[pk].append((kind, bytes(digest)))
+
+
+def _fetch_first(keys: Iterable[Key], first_of: dict[Key, dict[int, datetime]]) -> None:
+    keys = list(keys)
+    first_of |= {key: {} for key in keys}
+    if keys:
+        for kind, digest, pk, at in _rows(_FIRST, [kind for kind, _ in keys], [digest for _, digest in keys]):
+            first_of[kind, bytes(digest)][pk] = at
+
+
+def _known_frauds(nodes: set[int]) -> dict[int, list[tuple[datetime, datetime | None]]]:
+    known: dict[int, list[tuple[datetime, datetime | None]]] = defaultdict(list)
+    if nodes:
+        for pk, since, until in _rows(_FRAUDS, list(nodes)):
+            known[pk].append((since, until))
+    return known
+
+
+def _describe(subject: _Subject, known: dict[int, list[tuple[datetime, datetime | None]]]) -> None:
+    features = subject.features
+    if features["component_size"] is None:
+        return
+    frauds = {pk for pk in subject.reached if any(a < subject.at and (b is None or b >= subject.at) for a, b in known.get(pk, ()))}
+    others = [
+        len(kinds)
+        for pk, kinds in subject.neighbours.items()
+        if None not in (subject.name, subject.names[pk]) and subject.names[pk] != subject.name and NATIONAL_ID not in kinds
+    ]
+    features["shared_people"], features["strongest_match"] = len(others), max(others, default=0)
+    features["double_matches"] = sum(kinds >= 2 for kinds in others)
+    features["direct_frauds"] = len(frauds & subject.neighbours.keys())
+    features["component_size"] = min(len(subject.reached), COMPONENT_LIMIT + 1)
+    if subject.too_large:
+        features["component_frauds"] = None
+        return
+    features["component_frauds"] = len(frauds)
+    if subject.reached:
+        features["component_age_days"] = (subject.at - min(subject.reached.values())).total_seconds() / 86_400
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)
+
+
+@dataclass(frozen=True)
+class LinkTable:
+    """The whole link table as arrays, for the bulk computation: rows are positions in `application_ids`."""
+
+    application_ids: list[int]
+    at: Any
+    identifiers: Identifiers
+    frauds: KnownFrauds
+
+
+def link_table(submitted_at: pd.Series) -> LinkTable:
+    """All links and known frauds. submitted_at: times of all applications, indexed by their ids."""
+    import numpy as np
+    import pandas as pd
+
+    from mlcore.fraud.links import NEVER, KnownFrauds, microseconds
+    from mlcore.fraud.velocity import Identifiers
+
+    place = pd.Series(np.arange(len(submitted_at)), index=submitted_at.index)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT application_id, kind, dense_rank() OVER (ORDER BY kind, digest) FROM loans_applicationlink")
+        rows = np.array(cursor.fetchall(), dtype=np.int64).reshape(-1, 3)
+        cursor.execute("SELECT application_id, known_at, withdrawn_at FROM loans_fraudlabel WHERE fraud")
+        found = cursor.fetchall()
+    rows = rows[np.isin(rows[:, 0], submitted_at.index)]
+    ids = Identifiers(place.loc[rows[:, 0]].to_numpy(), rows[:, 1].astype(np.int8), rows[:, 2])
+    found = [row for row in found if row[0] in place.index]
+    frauds = KnownFrauds(
+        np.array([place[pk] for pk, _, _ in found], dtype=np.int64),
+        np.array([_micro(since) for _, since, _ in found], dtype=np.int64),
+        np.array([NEVER if until is None else _micro(until) for _, _, until in found], dtype=np.int64),
+    )
+    return LinkTable(submitted_at.index.tolist(), microseconds(submitted_at), ids, frauds)
+
+
+def _micro(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
