@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from loans.models import FeatureSnapshot, LoanApplication, ModelKind, Prediction, ScoringJob, ScoringState, Status
 from loans.queries.frames import ScoringFrame, as_snapshot, scoring_frame
-from loans.services import policy, reasons, registry
+from loans.services import fraud, policy, reasons, registry
 
 if TYPE_CHECKING:
     from mlcore.risk.base import Scores
@@ -121,6 +121,7 @@ def _score_claims(claims: list[Claim], serving: registry.Serving) -> Scored:
 
 
 def _score_and_store(claims: list[Claim], serving: registry.Serving) -> int:
+    fraud.link_quietly()
     features = scoring_frame([claim.application_id for claim in claims], serving.model.schema)
     scores = serving.model.score(features.frame, features.submitted_at)
     check(scores)
@@ -180,6 +181,7 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
         Prediction.objects.bulk_create(predictions)
         FeatureSnapshot.objects.bulk_create(rests)
         _show_on_applications(updates)
+        fraud.assess_quietly([prediction.application_id for prediction in predictions])
         ScoringJob.objects.filter(pk__in=[prediction.scoring_job_id for prediction in predictions]).update(
             state=ScoringState.DONE, finished_at=Now(), lease_until=None, error=""
         )

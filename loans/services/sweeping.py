@@ -12,7 +12,7 @@ from django.db import DatabaseError, close_old_connections
 from redis import Redis
 
 from loans.models import ScoringJob
-from loans.services import scoring, training
+from loans.services import fraud, scoring, training
 from loans.services.heartbeats import beat
 from loans.services.wakeups import BROKER_ERRORS, wake_scoring, wake_training
 
@@ -44,6 +44,7 @@ class Sweeper:
         else:
             self.wait = 0.0
         self.last_due = due
+        fraud.sweep()
         if waiting is not None:
             for run_id in self._trainings_to_send(now):
                 wake_training(run_id)
