@@ -165,7 +165,7 @@ def interval(value: float | None, replicates: np.ndarray, level: float = 0.95) -
 
 
 def resamples(n: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks of bootstrap weights, (≤ block, n) each: how often each row was drawn in each of `replicates` samples of n with replacement."""
+    """Blocks of bootstrap weights, (b, n) each: how often each row was drawn in each of `replicates` samples of n with replacement."""
     rng = np.random.default_rng(seed)
     block = max(1, CHUNK // max(n, 1))
     for start in range(0, replicates, block):
