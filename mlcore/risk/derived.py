@@ -98,9 +98,9 @@ class Derived:
 
     def of_floats(self, values: Sequence[float | None]) -> float | None:
         """One row; None where it can't be said. The same digits as `of_arrays`."""
-        rule = OPERATIONS[self.operation]
         if None in values:
             return None
+        rule = OPERATIONS[self.operation]
         for position in rule.positive:
             if not values[position] > 0.0:  # type: ignore[operator]
                 return None
@@ -108,7 +108,7 @@ class Derived:
             result = rule.function(*values)
         except (OverflowError, ZeroDivisionError):
             return None
-        return result if -1.7976931348623157e308 <= result <= 1.7976931348623157e308 else None
+        return result if result - result == 0.0 else None
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "operation": self.operation, "sources": list(self.sources), "direction": self.direction}

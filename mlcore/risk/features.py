@@ -58,6 +58,7 @@ class Encoder:
         self.schema = schema
         self.seed = seed
         self.derived = derived
+        self._plan: tuple[list, list, list, list] | None = None
 
     def fit_transform(self, frame: pd.DataFrame, default: np.ndarray, submitted_at: pd.Series | None = None) -> np.ndarray:
         """(n, f) float64 training matrix. Raises FitError where no column says anything (all constant or empty)."""
@@ -66,6 +67,7 @@ class Encoder:
         if missing:
             raise FitError(f"The frame lacks {', '.join(missing)}.")
         fold = np.random.default_rng(self.seed).integers(0, FOLDS, len(frame))
+        self._plan = None
         self.encoders: dict[str, CategoryEncoder] = {}
         self.columns: list[str] = []
         self.newest_day = _newest_day(frame, usable, submitted_at)
@@ -145,44 +147,48 @@ class Encoder:
 
     def one(self, row: Mapping[str, Any], submitted_at: datetime | None = None) -> list[float | None]:
         """One application's features as plain floats, None where missing: the digits of `transform` without numpy or pandas."""
-        result: list[float | None] = []
-        for name, table, encoder, width, kind in self._plan:
-            value = row.get(name)
-            if table is not None:
-                result.extend((None,) * width if value is None else table.get(value) or encoder.unseen(str(value)))
-            else:
-                result.append(self._plain(value, kind, submitted_at))
-        for formula, kinds in self._formula_plan:
-            values = [self._plain(row.get(name), kind, submitted_at) for name, kind in kinds]
-            result.append(formula.of_floats(values))
-        return result
+        if self._plan is None:
+            self._plan = self._make_plan()
+        numbers, dates, categories, formulas = self._plan
+        get = row.get
+        values: list[float | None] = [None] * len(self.features)
+        for at, name in numbers:
+            value = get(name)
+            if value is not None:
+                value = float(value)
+                if value - value == 0.0:  # neither NaN nor infinite
+                    values[at] = value
+        for at, name in dates:
+            values[at] = self._plain_days(get(name), submitted_at)
+        for at, name, table, encoder in categories:
+            value = get(name)
+            if value is not None:
+                found = table.get(value) or encoder.unseen(str(value))
+                values[at : at + len(found)] = found
+        for at, formula, positions in formulas:
+            values[at] = formula.of_floats([values[k] for k in positions])
+        return values
 
-    @property
-    def _plan(self) -> list[tuple[str, dict | None, CategoryEncoder | None, int, str]]:
-        if "_plan_" not in self.__dict__:
-            plan = []
-            for name in self.columns:
-                encoder = self.encoders.get(name)
-                table = None if encoder is None else encoder.table()
-                plan.append((name, table, encoder, 0 if encoder is None else len(encoder.names(name)), self.schema[name].kind))
-            self.__dict__["_plan_"] = plan
-        return self.__dict__["_plan_"]
+    def _make_plan(self) -> tuple[list, list, list, list]:
+        """Where each column's and each formula's values go in a row of features."""
+        numbers, dates, categories, place = [], [], [], {}
+        at = 0
+        for name in self.columns:
+            encoder = self.encoders.get(name)
+            place[name] = at
+            if encoder is not None:
+                categories.append((at, name, encoder.table(), encoder))
+                at += len(encoder.names(name))
+                continue
+            (dates if self.schema[name].kind == "date" else numbers).append((at, name))
+            at += 1
+        formulas = [(at + k, formula, [place[name] for name in formula.sources]) for k, formula in enumerate(self.formulas)]
+        return numbers, dates, categories, formulas
 
-    @property
-    def _formula_plan(self) -> list[tuple[Derived, list[tuple[str, str]]]]:
-        if "_formula_plan_" not in self.__dict__:
-            self.__dict__["_formula_plan_"] = [(f, [(name, self.schema[name].kind) for name in f.sources]) for f in self.formulas]
-        return self.__dict__["_formula_plan_"]
-
-    def _plain(self, value: Any, kind: str, submitted_at: datetime | None) -> float | None:
-        if value is None:
-            return None
-        if kind == "date":
-            day = _plain_day(value)
-            reference = None if submitted_at is None else _plain_day(submitted_at)
-            return None if day is None else (self.newest_day if reference is None else reference) - day
-        number = float(value)
-        return number if -1.7976931348623157e308 <= number <= 1.7976931348623157e308 else None
+    def _plain_days(self, value: Any, submitted_at: datetime | None) -> float | None:
+        day = _plain_day(value)
+        reference = None if submitted_at is None else _plain_day(submitted_at)
+        return None if day is None else (self.newest_day if reference is None else reference) - day
 
     def shares(self) -> np.ndarray:
         """(f, columns of the schema) float64: how a feature's contribution is shared out; every row sums to one."""

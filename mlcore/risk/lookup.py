@@ -75,14 +75,17 @@ class Lookup:
 
     def _code(self, block: np.ndarray, codes: np.ndarray) -> None:
         """Codes of the features in use. So few cuts are counted faster than they are searched."""
-        count = np.empty(len(block), dtype=np.uint8)
-        for j in self.used:
+        count, above = np.empty(len(block), dtype=np.uint8), np.empty(len(block), dtype=bool)
+        step = above.view(np.uint8)
+        for j, cuts, missing in self._cuts:
             values = np.ascontiguousarray(block[:, j])
-            cuts = self.bins.cuts[j]
             count[:] = 0
-            for cut in cuts.tolist():
-                count += values > cut
-            count[~np.isfinite(values)] = len(cuts) + 1
+            for cut in cuts:
+                np.greater(values, cut, out=above)
+                np.add(count, step, out=count)
+            np.isfinite(values, out=above)
+            if not above.all():
+                count[~above] = missing
             codes[j] = count
 
     @staticmethod
