@@ -211,6 +211,9 @@ def _main(arguments: list[str]) -> int:
             if not desk.stop():
                 print(f"The servers under {desk.folder} are in use (`make run`, or another command): end that first.", file=sys.stderr)
                 return 1
+            from config.supervisor import end_leftovers
+
+            end_leftovers(desk.folder / "processes.json")  # of a run that was killed: they would go on without a database
             if action == "clear":
                 desk.clear()
                 print(f"Deleted the embedded database, queue, models and uploads under {desk.folder}.")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -37,9 +36,8 @@ class Interrupted(Exception):
 class Launch(Terminal):
     """One run of the desk. Signals only set a flag, which every wait looks at: nothing is torn in the middle."""
 
-    def __init__(self, request: Request, listener: socket.socket | None = None) -> None:
+    def __init__(self, request: Request) -> None:
         super().__init__()
-        self.listener = listener
         self.data, self.mapping, self.port = request.data, request.mapping, request.port
         self.steps: list[Step] = []
         self.signals = 0
@@ -255,6 +253,7 @@ class Launch(Terminal):
             lock.flush()
             if ended := end_leftovers(self.record):
                 self.say(f"Ended {ended} processes that a killed run had left behind")
+            listener = take_port(self.port)
             self.reach_servers()
             self.migrate()
             self.fill()
@@ -263,7 +262,7 @@ class Launch(Terminal):
                 self.command("static files", ["collectstatic", "--noinput", "--verbosity", "0"])
             logins = self.demo_logins()
             self.check()
-            supervisor = Supervisor(services(self.listener, folder / "log"), folder=PROJECT, record=self.record, say=self.say)
+            supervisor = Supervisor(services(listener, folder / "log"), folder=PROJECT, record=self.record, say=self.say)
             try:
                 started = time.monotonic()
                 supervisor.start()
@@ -287,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         request = parse(arguments)
         request.check()
-        launch = Launch(request, take_port(request.port))
+        launch = Launch(request)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, launch.on_signal)
         return launch.run()

@@ -142,11 +142,14 @@ def end_leftovers(record: Path) -> int:
         known = json.loads(record.read_text())
     except (OSError, ValueError):
         return 0
-    ended = 0
+    ended, dying = 0, []
     for pid, created in known:
         with suppress(psutil.Error):
-            if abs(psutil.Process(pid).create_time() - created) < 1:
+            process = psutil.Process(pid)
+            if abs(process.create_time() - created) < 1:
+                dying += [process, *process.children(recursive=True)]
                 kill_group(pid)
                 ended += 1
+    psutil.wait_procs(dying, timeout=10)  # they hold the site's port until they are gone
     record.unlink(missing_ok=True)
     return ended

@@ -352,6 +352,11 @@ def test_the_whole_desk_starts_survives_a_kill_resumes_and_stops():
         ready(process, 60)
         assert time.monotonic() - began < 30
         assert not said("Training the default-risk model")
+        process.kill()
+        process.wait()
+        process = run()
+        ready(process, 60)
+        assert said("Ended 5 processes that a killed run had left behind"), "they held the port, too"
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(60) == 0
     finally:
