@@ -18,9 +18,9 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from loans.models import FeatureSnapshot, LoanApplication, ModelKind, Prediction, ScoringJob, ScoringState, Status
+from loans.models import AmountEstimate, FeatureSnapshot, LoanApplication, ModelKind, Prediction, ScoringJob, ScoringState, Status
 from loans.queries.frames import ScoringFrame, as_snapshot, scoring_frame
-from loans.services import fraud, policy, reasons, registry
+from loans.services import amounts, fraud, policy, reasons, registry
 
 if TYPE_CHECKING:
     from mlcore.risk.base import Scores
@@ -149,6 +149,7 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
     all_reasons = reasons.for_scores(model, scores, features.frame)
     snapshots = as_snapshot(features.frame)
     terms = policy.in_force()
+    ranges = amounts.estimates_quietly({claim.application_id: claim.job_id for claim in claims})
     with transaction.atomic():
         held = _held(claims)
         predictions, rests, updates = [], [], []
@@ -180,6 +181,7 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
             updates.append((application_id, probability, str(grades[row])))
         Prediction.objects.bulk_create(predictions)
         FeatureSnapshot.objects.bulk_create(rests)
+        AmountEstimate.objects.bulk_create([each for each in ranges if each.scoring_job_id in held])
         _show_on_applications(updates)
         fraud.assess_quietly([prediction.application_id for prediction in predictions])
         ScoringJob.objects.filter(pk__in=[prediction.scoring_job_id for prediction in predictions]).update(
