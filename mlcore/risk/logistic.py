@@ -138,7 +138,8 @@ class Logistic(EncodedRung):
     name = "logistic"
 
     def _fit(self, matrix: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray) -> None:
-        folds = validation_folds(labels, submitted_at, folds=5 if len(labels) < FEW_ROWS else 2, seed=self.seed)
+        small = len(labels) < FEW_ROWS
+        folds = validation_folds(labels, submitted_at, folds=5 if small else 2, seed=self.seed)[: 5 if small else 1]
         fitted = fit_splines(matrix, labels, weight, self.encoder.directions, folds, submitted_at)
         self.ramps_, self.intercept_, self.coefficients_ = fitted.ramps, fitted.intercept, fitted.coefficients
         self.settings = {**fitted.settings, "columns": len(fitted.coefficients)}
