@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from loans.api.amounts import AmountRangeSerializer
 from loans.api.attributes import AttributesField
 from loans.api.base import DeskView
 from loans.api.decisions import DecisionSerializer
@@ -19,7 +20,7 @@ from loans.api.jobs import JobSummarySerializer
 from loans.api.permissions import require, sees_personal_data, visible_application
 from loans.api.predictions import PredictionSerializer
 from loans.api.problems import InvalidRequest
-from loans.models import LoanApplication, Prediction, Status
+from loans.models import AmountEstimate, LoanApplication, Prediction, Status
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS, FieldSpec
 from loans.services import intake, wait
 
@@ -103,6 +104,7 @@ class ApplicationSerializer(ApplicationSummarySerializer):
     applicant_masked = serializers.SerializerMethodField(help_text="Whether personal data are withheld from you.")
     job = JobSummarySerializer(source="latest_job", allow_null=True)
     prediction = PredictionSerializer(source="latest_prediction", allow_null=True, help_text="The score that counts, with its reasons.")
+    amount_range = AmountRangeSerializer(source="latest_amount", allow_null=True, help_text="Null where no amount model served at scoring.")
     decision = DecisionSerializer(source="latest_decision", allow_null=True)
 
     @extend_schema_field(ApplicantSerializer(allow_null=True))
@@ -172,6 +174,7 @@ class ApplicationList(DeskView):
             received.job.refresh_from_db()
             application.refresh_from_db(fields=["status", "grade", "default_probability"])
         application.latest_prediction, application.latest_decision = prediction, None
+        application.latest_amount = AmountEstimate.objects.latest_of(application) if prediction else None
         data = ApplicationSerializer(application, context=self.get_serializer_context()).data
         location = reverse("api:application", kwargs={"pk": application.pk}, request=request)
         return Response(data, status=201, headers={"Location": location})
@@ -198,5 +201,6 @@ class ApplicationDetail(DeskView):
         application = visible_application(request, pk, "product", "applicant")
         application.latest_job = application.scoring_jobs.order_by("-pk").first()
         application.latest_prediction = Prediction.objects.latest_of(application)
+        application.latest_amount = AmountEstimate.objects.latest_of(application)
         application.latest_decision = application.decisions.select_related("officer").order_by("-pk").first()
         return Response(self.get_serializer(application).data)

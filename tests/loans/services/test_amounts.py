@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import DatabaseError, transaction
 
 from loans.models import AmountEstimate, ModelVersion, Prediction
@@ -33,6 +34,18 @@ def test_an_amount_model_is_trained_beside_its_baseline_and_gives_ranges_with_sc
     assert small.low <= small.middle <= small.high
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         AmountEstimate.objects.filter(pk=small.pk).update(high=1)
+
+
+def test_the_range_is_in_the_application_s_answer(amount_champion, client):
+    staff = get_user_model().objects.create_superuser("root")
+    application = make_application(annual_income=60_000)
+    scoring.request_score(application)
+    scoring.score_pending()
+    client.force_login(staff)
+    answer = client.get(f"/api/v1/applications/{application.pk}/").json()
+    estimate = AmountEstimate.objects.get()
+    assert answer["amount_range"]["middle"] == f"{estimate.middle:.2f}"
+    assert answer["amount_range"]["model"]["kind"] == "loan_amount"
 
 
 def test_an_amount_model_that_fails_costs_no_score(amount_champion, monkeypatch):
