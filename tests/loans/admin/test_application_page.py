@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from loans.models import AttributeDefinition, LoanApplication, LoanOutcome, Policy, Prediction, ScoringJob, Status
-from loans.queries.application_page import affordability, application_page
+from loans.queries.application_facts import affordability
+from loans.queries.application_page import application_page
 from tests.loans.admin.conftest import make_application, make_version, score
 
 pytestmark = pytest.mark.django_db
