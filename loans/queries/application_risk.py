@@ -1,0 +1,156 @@
+"""One score in words: how high, against what, why, and what the policy makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from loans.models import LoanApplication, Prediction
+from loans.queries.application_facts import field_value
+from loans.queries.model_page import Worth
+from loans.queries.words import code, expit, frequency, logit, out_of, percent, points
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A reason, or one input's contribution. `share`: its length in per cent of the longest; raises: it speaks for default."""
+
+    text: str
+    raises: bool
+    effect: str
+    log_odds: str
+    share: float
+    values: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    label: str
+    value: str
+    share: float
+    mine: bool = False
+
+
+@dataclass(frozen=True)
+class Advised:
+    """What the policy made of the score: `text` says why. knock_outs: the rules that decided it, in words."""
+
+    outcome: str
+    label: str
+    tone: str
+    text: str
+    knock_outs: list[str]
+
+
+@dataclass(frozen=True)
+class Risk:
+    prediction: Prediction
+    percent: str
+    frequency: str
+    many: int
+    of: int
+    grade: str
+    points: int
+    against: list[Bar]
+    favour: list[Bar]
+    contributions: list[Bar]
+    comparisons: list[Comparison]
+    times_average: str
+    baseline: str
+    advice: Advised | None
+
+
+def risk(prediction: Prediction, value: Worth | None, application: LoanApplication, labels: dict[str, str]) -> Risk:
+    p, z = prediction.probability, logit(prediction.probability)
+    baseline = expit(prediction.baseline)
+    average = value.portfolio if value and value.portfolio else baseline
+    policy = prediction.policy
+    cuts = (
+        [("Approve below", policy.approve_below), ("Decline from", policy.decline_from)]
+        if policy
+        else [("The model's cut", value.cut if value else None)]
+    )
+    if policy and policy.approve_below == policy.decline_from:
+        cuts = [("The policy's cut", policy.decline_from)]
+    reasons = [row for row in prediction.reasons or [] if isinstance(row, dict)]
+    longest = max((abs(row.get("effect") or 0.0) for row in reasons), default=0.0) or 1.0
+
+    def bar(text: str, effect: float, change: float, most: float, values: str = "", code: str = "") -> Bar:
+        return Bar(
+            text=text,
+            raises=effect > 0,
+            effect=points(change),
+            log_odds=f"{effect:+.3f}".replace("-", "−"),
+            share=round(100 * min(abs(effect) / most, 1.0), 1),
+            values=values,
+            code=code,
+        )
+
+    def said(direction: str) -> list[Bar]:
+        made = []
+        for row in reasons:
+            if row.get("direction") == direction:
+                effect = float(row.get("effect") or 0.0)
+                change = row.get("probability_change")
+                change = p - expit(z - effect) if change is None else float(change)
+                text = str(row.get("text") or row.get("title") or row.get("family"))
+                made.append(bar(text, effect, change, longest, _behind(row, application, labels), str(row.get("code") or "")))
+        return made
+
+    parts = sorted((prediction.contributions or {}).items(), key=lambda item: -abs(item[1]))
+    most = max((abs(amount) for _, amount in parts), default=0.0) or 1.0
+    # Room to the right of the longest, so that 100 % of the width is never mistaken for 100 % of risk.
+    compared = [("This applicant", p, True), ("Portfolio average", average, False)]
+    compared += [(label, cut, False) for label, cut in cuts if cut is not None]
+    reach = max(share for _, share, _ in compared) * 1.15 or 1.0
+    many, of = out_of(p)
+    return Risk(
+        prediction=prediction,
+        percent=percent(p),
+        frequency=frequency(p),
+        many=many,
+        of=of,
+        grade=prediction.grade,
+        points=prediction.points,
+        against=said("against"),
+        favour=said("for"),
+        contributions=[
+            bar(labels.get(name, code(name)), amount, p - expit(z - amount), most, field_value(application, name)) for name, amount in parts
+        ],
+        comparisons=[Comparison(label, percent(share), round(100 * share / reach, 1), mine) for label, share, mine in compared],
+        times_average=f"{p / average:.1f} times the portfolio average" if average > 0 else "",
+        baseline=percent(baseline),
+        advice=advised(prediction, value),
+    )
+
+
+ADVICE = {"approve": ("Approve", "success"), "refer": ("Look closer", "warning"), "decline": ("Decline", "danger")}
+
+
+def advised(prediction: Prediction, value: Worth | None) -> Advised | None:
+    """The advice as it was given with the score, and in one sentence why."""
+    if prediction.advice not in ADVICE:
+        return None
+    label, tone = ADVICE[prediction.advice]
+    knock_outs = [str(row.get("in_words") or row.get("rule")) for row in prediction.knock_outs or [] if isinstance(row, dict)]
+    policy, here = prediction.policy, percent(prediction.probability)
+    if knock_outs:
+        text = "Ruled out whatever the score is:"
+    elif policy is None:
+        cut = percent(value.cut) if value and value.cut is not None else "the break-even"
+        side = "below" if prediction.advice == "approve" else "at or above"
+        text = f"{here} is {side} {cut}, where a loan is expected to earn nothing. No policy is written yet."
+    elif prediction.advice == "refer":
+        text = f"{here} lies between the policy's {percent(policy.approve_below)} and {percent(policy.decline_from)}."
+    elif prediction.advice == "approve":
+        text = f"{here} is below the {percent(policy.approve_below)} up to which the policy approves."
+    else:
+        text = f"{here} is at or above the {percent(policy.decline_from)} from which the policy declines."
+    return Advised(prediction.advice, label, tone, text, knock_outs)
+
+
+def _behind(reason: dict[str, Any], application: LoanApplication, labels: dict[str, str]) -> str:
+    """The value that a reason rests on most: `Credit score: 640`."""
+    column = reason.get("column")
+    return f"{labels.get(column, reason.get('title') or code(column))}: {field_value(application, column)}" if column else ""
