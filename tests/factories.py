@@ -82,6 +82,7 @@ def fit_model(*, seed: int = 0) -> Any:
 
     from mlcore.calibration import Calibrator
     from mlcore.risk import ladder
+    from mlcore.risk.counterfactual import feasible_ranges
     from mlcore.risk.model import RiskModel, make_baseline
     from mlcore.schema import CORE
 
@@ -97,7 +98,9 @@ def fit_model(*, seed: int = 0) -> Any:
     )
     default = (chance.random(400) < 0.05 + 0.8 * frame["debt_to_income"]).to_numpy().astype(np.int8)
     rung = ladder.make("logistic", schema, seed=seed).fit(frame, default)
-    return RiskModel(rung, Calibrator("level"), schema=schema, baseline=make_baseline(rung, frame))
+    return RiskModel(
+        rung, Calibrator("level"), schema=schema, baseline=make_baseline(rung, frame), ranges=feasible_ranges(frame, schema)
+    )
 
 
 def make_champion(*, seed: int = 0) -> ModelVersion:
