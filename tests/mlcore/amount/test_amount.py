@@ -93,6 +93,16 @@ def test_stored_and_loaded_it_says_the_same(result, tmp_path):
         AmountModel.from_state({"version": 2})
 
 
+def test_each_quantile_is_moved_to_the_level_of_the_latest_loans():
+    data, carried = world(2000)
+    grown = carried * np.where(np.arange(2000) >= 1600, 1.5, 1.0)
+    schema = CORE.only(["annual_income", "purpose"])
+    rule = AffordabilityRule()
+    plain = train._quantile_models(data, grown, schema, rule, 0, lambda *_: None).quantiles(data.frame)
+    moved = train._fit(data, grown, schema, rule, 0, lambda *_: None).quantiles(data.frame)
+    assert np.median(moved[:, 1] / plain[:, 1]) == pytest.approx(1.5, abs=0.1)
+
+
 def test_when_everything_asked_for_was_carried_the_report_says_so():
     data, carried = world(800)
     same = Dataset(data.frame.assign(amount=carried), np.zeros(800, dtype=np.int8), data.schema, None, carried)

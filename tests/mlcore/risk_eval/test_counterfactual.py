@@ -134,6 +134,24 @@ def test_nothing_to_do_and_nothing_that_helps(made):
         counterfactual.counterfactuals(made, population(2), cutoff=0.1)
 
 
+def test_candidates_go_only_where_they_may():
+    known = list(np.linspace(0.0, 100.0, 21))
+
+    def tried(name, value, **declared):
+        return counterfactual._candidates(Column(name, "number", changeable=True, **declared), value, known, 10)
+
+    assert max(tried("x", 50.0, direction=1)) < 50 < min(tried("x", 50.0, direction=-1))
+    assert min(tried("x", 50.0)) < 50 < max(tried("x", 50.0))
+    assert max(tried("amount", 50.0)) < 50 and tried("amount", -5.0) == []
+    assert tried("x", 120.0, direction=-1) == [] and tried("x", None) == []
+
+
+def test_what_is_not_changeable_stays_even_where_a_range_is_known(made):
+    ranges = {"age_of_history": list(np.linspace(0.0, 100.0, 21))}
+    found = counterfactual.counterfactuals(made, row(), cutoff=float(made.probability(row())[0]) * 0.95, ranges=ranges)
+    assert found.proposals == () and found.tried == 0
+
+
 def test_ranges_hold_only_what_is_changeable_and_common():
     frame = population()
     frame.loc[:4, "product"] = "rare"

@@ -89,9 +89,15 @@ def test_a_fairer_alternative_is_found_within_the_profit():
 
 def test_an_alternative_that_costs_too_much_is_not_proposed():
     group, default, biased, _ = world(8000, bias=1.2)
-    worthless = np.random.default_rng(0).random(8000)  # fair, since it knows nothing
+    worthless = np.random.default_rng(99).random(8000)  # fair, since it knows nothing
     made = fairness.search({"sex": group}, default, {"m": biased, "dice": worthless}, chosen="m", cutoff=0.167, terms=TERMS)
     assert made["found"] is None or made["found"]["rung"] == "m"
+
+
+def test_p_values_are_corrected_for_the_number_of_groups():
+    rows = [{"p": 0.01}, {"p": 0.04}, {"p": None}, {"p": 0.03}]
+    fairness._holm(rows)
+    assert [row["p"] for row in rows] == [0.03, pytest.approx(0.06), None, 0.06]
 
 
 def test_nothing_to_compare():

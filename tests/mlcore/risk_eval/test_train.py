@@ -108,6 +108,24 @@ def test_settings_found_once_are_kept_for_the_later_fits(monkeypatch):
     assert [kind for kind, _ in fits] == ["tuned", "again", "again"] and [rows for _, rows in fits][1:] == [train_rows, 3000]
 
 
+@pytest.mark.parametrize(("noise", "chosen"), [(0.03, "simple"), (0.8, "best")])
+def test_the_simplest_within_one_standard_error_is_chosen(noise, chosen):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=3000)
+    default = (rng.random(3000) < metrics.expit(z - 1.5)).astype(np.int8)
+    rows = np.arange(3000)
+    made = []
+    for name, score in (("simple", z + noise * rng.normal(size=3000)), ("best", z)):
+        figures = {"auc": {"value": metrics.auc(default, score), "low": None, "high": None}}
+        made.append(train.assess.Assessment(name, [(rows, score, metrics.expit(score))], 0.0, figures=figures))
+    made[0].figures["auc"]["value"] -= 1e-9
+    choice = train.assess.choose(made, default)
+    gap = choice.differences["simple"]
+    assert choice.name == chosen and choice.best == "best"
+    if chosen == "simple":
+        assert 0 < gap["value"] <= gap["se"] and "simplest rung within one standard error" in choice.in_words
+
+
 def test_noise_leaves_the_prior():
     data, _ = world.make_world(3000)
     noise = Dataset(data.frame, np.random.default_rng(5).permutation(data.default), data.schema, data.submitted_at)
