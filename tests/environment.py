@@ -3,6 +3,11 @@
 Servers of its own, beside the desk's: a test's message must not reach the workers of a desk that runs at the same time.
 """
 
+import os
+from pathlib import Path
+
 from config.embedded import ensure_environment, home
 
 ensure_environment(home() / "tests", durable=False)
+# Tests collect no static files, and whitenoise warns once a test client where their folder is missing.
+Path(os.environ.get("STATIC_ROOT") or Path(__file__).parents[1] / "build" / "static").mkdir(parents=True, exist_ok=True)
