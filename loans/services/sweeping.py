@@ -12,7 +12,7 @@ from django.db import DatabaseError, close_old_connections
 from redis import Redis
 
 from loans.models import ScoringJob
-from loans.services import fraud, scoring, training
+from loans.services import fraud, imports, scoring, training
 from loans.services.heartbeats import beat
 from loans.services.wakeups import BROKER_ERRORS, wake_scoring, wake_training
 
@@ -45,6 +45,7 @@ class Sweeper:
             self.wait = 0.0
         self.last_due = due
         fraud.sweep()
+        imports.fail_abandoned_imports()
         if waiting is not None:
             for run_id in self._trainings_to_send(now):
                 wake_training(run_id)
@@ -98,4 +99,7 @@ def run(stop: threading.Event) -> None:
             beat("sweeper")
         except DatabaseError as error:
             logger.warning("Database away (%s); trying again.", type(error).__name__)
+        except Exception:
+            # A look that fails (a damaged artifact, a full disk) must not end the process that all others rely on.
+            logger.exception("A look failed; the next one follows.")
         stop.wait(settings.SWEEP_INTERVAL_SECONDS)

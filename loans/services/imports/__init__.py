@@ -1,5 +1,6 @@
 """Loan files into applications: `run_import` is the door, `load_mapping` reads what a lender's file means. docs/IMPORT.md is the manual."""
 
+from loans.services.imports.batches import cancel_import, fail_abandoned_imports
 from loans.services.imports.mapping import available_mappings, load_mapping, parse_mapping
 from loans.services.imports.problems import ImportProblem, RowProblem
 from loans.services.imports.rules import Mapping, MappingProblem
@@ -20,8 +21,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # pyarrow takes half a second to import: only who imports a file pays for it, not every process that knows of imports
-    if name in ("run_import", "cancel_import", "fail_abandoned_imports"):
-        from loans.services.imports import run
+    if name == "run_import":
+        from loans.services.imports.run import run_import
 
-        return getattr(run, name)
+        return run_import
     raise AttributeError(name)

@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from loans.models import ImportBatch, ImportRowError, RunState
+from loans.services.imports.batches import fail_abandoned_imports
 from loans.services.imports.load import Staging, check_definitions
 from loans.services.imports.problems import ImportProblem, RowProblem
 from loans.services.imports.readers import FileProblem, Reader, open_reader
@@ -73,25 +73,6 @@ def run_import(
         raise
     batch.refresh_from_db()
     return batch
-
-
-def fail_abandoned_imports() -> int:
-    """Mark imports whose process died as failed; they left nothing behind. Returns how many there were."""
-    return ImportBatch.objects.filter(state=RunState.RUNNING, lease_until__lt=Now()).update(
-        state=RunState.FAILED,
-        finished_at=Now(),
-        lease_until=None,
-        error="The process that did this import ended; nothing was loaded. Start it again.",
-    )
-
-
-def cancel_import(batch: ImportBatch) -> None:
-    """Ask an import to stop. A queued one stops at once, a running one within a moment; nothing of it is kept."""
-    stopped = ImportBatch.objects.filter(pk=batch.pk, state=RunState.QUEUED).update(
-        state=RunState.CANCELLED, finished_at=Now(), cancel_requested=True, step="Cancelled before it began"
-    )
-    if not stopped:
-        ImportBatch.objects.filter(pk=batch.pk, state=RunState.RUNNING).update(cancel_requested=True)
 
 
 def _begin(

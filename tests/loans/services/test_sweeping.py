@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import threading
+from datetime import timedelta
 
-from loans.models import LoanApplication, ScoringJob, Status
+import pytest
+from django.db.models.functions import Now
+
+from loans.models import ImportBatch, LoanApplication, ScoringJob, Status
 from loans.services import sweeping
 from tests.factories import make_champion, make_pending
 
@@ -58,6 +62,30 @@ def test_exhausted_jobs_go_to_a_person_without_a_model_or_a_worker(broker):
     ScoringJob.objects.filter(pk=job.pk).update(attempts=5)
     sweeping.Sweeper().sweep_once()
     assert LoanApplication.objects.get().status == Status.NEEDS_REVIEW
+
+
+def test_a_look_that_fails_does_not_end_the_sweeper(monkeypatch, settings):
+    settings.SWEEP_INTERVAL_SECONDS = 0.01
+    stop, looks = threading.Event(), []
+
+    def fail(self):
+        looks.append(1)
+        if len(looks) == 3:
+            stop.set()
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(sweeping.Sweeper, "sweep_once", fail)
+    monkeypatch.setattr(sweeping, "close_old_connections", lambda: None)
+    sweeping.run(stop)
+    assert len(looks) == 3
+
+
+def test_an_import_whose_process_died_is_ended(broker):
+    batch = ImportBatch.objects.create(file_name="x.csv", sha256="0" * 64, mapping_name="m", mapping="", state="running", lease_until=Now())
+    ImportBatch.objects.update(lease_until=Now() - timedelta(seconds=1))
+    sweeping.Sweeper().sweep_once()
+    batch.refresh_from_db()
+    assert batch.state == "failed"
 
 
 def test_the_queue_is_read_where_workers_read_it(settings):
