@@ -86,7 +86,7 @@ CASES: dict[str, Case] = {
     "sba_week": Case("SBA by week", sba, "weekly", 8, lambda: _starts("1998-01-05", "2010-06-01", 12, "W-MON"), "sba_21k.csv.gz", "2012-01-01"),
     "sba_day": Case("SBA by day", sba, "daily", 14, lambda: _starts("2003-02-01", "2009-06-30", 12, "D"), "sba_21k.csv.gz", "2012-01-01"),
     "totalsl": Case(
-        "US consumer credit by month", consumer_credit, "monthly", 12, lambda: _starts("1965-01-01", "2024-02-01", 14),
+        "US consumer credit by month", consumer_credit, "monthly", 12, lambda: _starts("1991-01-01", "2024-02-01", 14),
         "fred_totalsl_monthly.csv", "2025-03-01",
     ),
 }  # fmt: skip

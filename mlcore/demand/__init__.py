@@ -2,8 +2,20 @@
 
 from mlcore.demand.accuracy import Accuracy, accuracy, actuals
 from mlcore.demand.calendar import CalendarError
-from mlcore.demand.vintage import forecast
 from mlcore.demand.result import Backtest, Forecast, ForecastSet, Row
 from mlcore.demand.series import SeriesError, SeriesSet
+from mlcore.demand.vintage import forecast
 
-__all__ = ["Accuracy", "Backtest", "CalendarError", "Forecast", "ForecastSet", "Row", "SeriesError", "SeriesSet", "accuracy", "actuals", "forecast"]
+__all__ = [
+    "Accuracy",
+    "Backtest",
+    "CalendarError",
+    "Forecast",
+    "ForecastSet",
+    "Row",
+    "SeriesError",
+    "SeriesSet",
+    "accuracy",
+    "actuals",
+    "forecast",
+]

@@ -16,7 +16,7 @@ from mlcore.demand.series import SeriesSet
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """How the vintages did on one level ("total", "product", "region", "cell" or "all") or one series, at one step or all ("horizon" None).
+    """How the vintages did on one level (total, product, region, cell or all) or one series, at one step or all (`horizon` None).
 
     origins: vintages that had something to be held against. values: forecasts compared. wape: Σ|error| / Σ actual, None where nothing
     came; mase: mean of |error| / seasonal naive's mean error in the history before the vintage. coverage: shares inside the intervals.
@@ -156,7 +156,9 @@ def accuracy(
     found.append(table.summary(everything, "all"))
     if by_step:
         for name in dict.fromkeys(level.tolist()):
-            found += [table.summary((level == name) & (table.step == k), name, horizon=int(k)) for k in np.unique(table.step[level == name])]
+            found += [
+                table.summary((level == name) & (table.step == k), name, horizon=int(k)) for k in np.unique(table.step[level == name])
+            ]
     if by_series:
         index: dict[Key, list[int]] = {}
         for k, key in enumerate(table.key):

@@ -1,4 +1,4 @@
-"""Every candidate at every rolling origin, and which one each series takes: by what was known at that origin, there as well as at the end."""
+"""Every candidate from every rolling origin, each by what was known there."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def _candidates(
 def parents(panel: Panel) -> np.ndarray:
     """(n,) int: the node that each is a share of: a cell's product, else the total; the total itself is its own."""
     place = {key: k for k, key in enumerate(panel.keys)}
-    return np.array([place[(product, None) if product is not None and region is not None else (None, None)] for product, region in panel.keys])
+    above = [(product, None) if product is not None and region is not None else (None, None) for product, region in panel.keys]
+    return np.array([place[key] for key in above])
 
 
 def _from_parent(panel: Panel, known: np.ndarray, smoothed: np.ndarray) -> np.ndarray:

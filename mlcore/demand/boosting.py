@@ -1,7 +1,7 @@
 """One gradient boosting for all series: what they have in common about weekdays, months, holidays and momentum.
 
-Each row is (series, origin, step ahead); everything is measured against the series' own level at the origin, so that large and small series,
-and a growing one early and late, teach each other. Direct forecasts: the step is an input, nothing is fed back.
+Each row is (series, origin, step ahead); everything is measured against the series' own level at the origin, so that large and small
+series, and a growing one early and late, teach each other. Direct forecasts: the step is an input, nothing is fed back.
 After Montero-Manso and Hyndman (2021) on global models and the LightGBM entries of the M5 competition.
 """
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 LEVELS = (0.80, 0.95)
 NORMAL_RATIO = 1.53
 """95 % quantile of |error| over the 80 % one, were errors normal: the least that a 95 % interval is wider where few errors are known."""
 POOL = 4.0
 """A series' own spread weighs as its origins, that of its level as this many."""
+
+FADE = 0.9
+INFLATE = 1.0
+"""Weight of an origin's errors per origin since: what is made next resembles the last ones most (Barber, Candès et al. 2023)."""
+TINY = 1e-9
+ENOUGH = 19
+"""Origins that a 95 % quantile takes: fewer have no twentieth."""
 
 Transform = tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
@@ -25,15 +33,17 @@ def _transforms(mean: np.ndarray) -> list[Transform]:
     ]
 
 
-def intervals(points: np.ndarray, actual: np.ndarray, forecast: np.ndarray, groups: np.ndarray, least: np.ndarray) -> np.ndarray:
+def intervals(
+    points: np.ndarray, actual: np.ndarray, forecast: np.ndarray, groups: np.ndarray, least: np.ndarray, origins: np.ndarray
+) -> np.ndarray:
     """(4, n, h): lo80, hi80, lo95, hi95 around (n, h) `forecast`, never below zero.
 
     points, actual: (k, n, h) reconciled backtest forecasts and what came (NaN: not known). groups: (n,) int of series whose errors have one
     shape. least: (n, h) standard deviation that chance alone gives; it holds as long as fewer than 19 origins are known.
 
     Split conformal prediction (Vovk; Lei et al. 2018) on |g(y) − g(ŷ)|, where g is the logarithm, root or identity under which a series'
-    errors are most alike. Scores are divided by a curve of the horizon and by the series' spread at the *other* origins, so that what is not
-    known of the spread widens the interval; then pooled, and the (n + 1)·level-th smallest taken.
+    errors are most alike. Scores are divided by a curve of the horizon and by the series' spread at the *other* origins, so that what is
+    not known of the spread widens the interval; then pooled, and the (n + 1)·level-th smallest taken.
     """
     k, n, h = points.shape
     mean = np.maximum(_mean(np.where(np.isnan(actual), np.nan, points), (0, 2)), 1e-9)[:, None]
@@ -52,9 +62,9 @@ def intervals(points: np.ndarray, actual: np.ndarray, forecast: np.ndarray, grou
         nodes = np.flatnonzero((groups == group[0]) & (kind == group[1]))
         shape = _horizon_curve(score[:, nodes])
         curve[nodes] = shape
-        width[:, nodes] = _widths(score[:, nodes] / shape)
+        width[:, nodes] = _widths(score[:, nodes] / shape, origins)
     result = np.empty((4, n, h))
-    few = (known.any(axis=2).sum(axis=0) < 19)[:, None]
+    few = (known.any(axis=2).sum(axis=0) < ENOUGH)[:, None]
     for number, (g, inverse, _) in enumerate(forms):
         nodes = kind == number
         for row, reach in enumerate(width):
@@ -72,43 +82,42 @@ def _mean(values: np.ndarray, axes: tuple[int, ...] | int) -> np.ndarray:
 
 
 def _horizon_curve(score: np.ndarray) -> np.ndarray:
-    """(h,) mean error by horizon relative to its mean, as a + b·√h with a, b ≥ 0: it never shrinks with the horizon."""
-    h = score.shape[2]
-    own = np.maximum(_mean(score, (0, 2)), 1e-12)
-    known = ~np.isnan(score)
-    count = known.sum(axis=(0, 1)).astype(float)
+    """(h,) mean error by horizon relative to its mean: isotonic, for a forecast does not become surer the further it looks."""
+    own = np.maximum(_mean(score, (0, 2)), TINY)
+    count = (~np.isnan(score)).sum(axis=(0, 1)).astype(float)
     level = _mean(score / own[None, :, None], (0, 1))
-    if h < 2 or count.sum() == 0:
-        return np.ones(h)
-    root = np.sqrt(np.arange(1, h + 1))
-    centre = (count * root).sum() / count.sum()
-    middle = (count * level).sum() / count.sum()
-    slope = (count * (root - centre) * (level - middle)).sum() / max((count * (root - centre) ** 2).sum(), 1e-12)
-    slope = min(max(slope, 0.0), middle / centre)  # through the origin at most: errors grow like a random walk's
-    curve = middle + slope * (root - centre)
-    return np.maximum(curve / middle, 1e-3) if middle > 0 else np.ones(h)
+    if count.sum() == 0 or not level.any():
+        return np.ones(score.shape[2])
+    curve = isotonic_regression(level, weights=np.maximum(count, TINY)).x
+    curve = np.convolve(np.pad(curve, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    return np.maximum(curve / ((count * curve).sum() / count.sum()), 1e-3)
 
 
-def _widths(score: np.ndarray) -> np.ndarray:
+def _widths(score: np.ndarray, origins: np.ndarray) -> np.ndarray:
     """(2, n) half-widths at 80 and 95 % for (k, n, h) scores of one group, at curve 1."""
-    k, n, _ = score.shape
+    k, n, h = score.shape
     known = ~np.isnan(score)
-    sums = np.where(known, score, 0.0).sum(axis=2)
-    count = known.sum(axis=2)
-    origins = (count > 0).sum(axis=0).astype(float)
-    pooled = np.maximum(_mean(score, (0, 1, 2)), 0.0)
-    weight = np.where(origins > 0, origins, 0.0) / (origins + POOL) if n > 1 else np.ones(n)
-    whole = weight * sums.sum(axis=0) / np.maximum(count.sum(axis=0), 1) + (1 - weight) * pooled
-    rest = (sums.sum(axis=0) - sums) / np.maximum(count.sum(axis=0) - count, 1)
-    spread = np.maximum(weight * rest + (1 - weight) * pooled, 1e-12)
-    ratio = (score / spread[:, :, None])[known]
-    if not len(ratio) or pooled <= 0:
+    filled = np.where(known, score, 0.0)
+    steps = np.arange(1, h + 1)
+    spreads = np.full((k + 1, n), np.nan)
+    for now in range(1, k + 1):
+        # The errors that had shown by then, the later the heavier; at the end (now = k) all of them
+        fade = np.where(origins[:now, None] + steps <= origins[now], FADE ** np.arange(now)[::-1, None], 0.0)
+        sums = np.einsum("kh,knh->n", fade, filled[:now])
+        count = np.einsum("kh,knh->n", fade, known[:now].astype(float))
+        if not count.sum() > 0:
+            continue
+        pooled = sums.sum() / count.sum()
+        seen = ((fade[:, None, :] * known[:now]).sum(axis=2) > 0).sum(axis=0)
+        weight = seen / (seen + POOL) if n > 1 else np.ones(n)
+        spreads[now] = weight * sums / np.maximum(count, TINY) + (1 - weight) * pooled
+    if not np.nanmax(np.append(spreads[k], 0.0)) > 0:
         return np.zeros((2, n))
-    ratio.sort()
-    effective = max(origins.max(), 1.0)
-    found = []
-    for level in LEVELS:
-        rank = level * (1 + 1 / effective)
-        found.append(np.quantile(ratio, min(rank, 1.0)))
-    found[1] = max(found[1], NORMAL_RATIO * found[0]) if effective < 19 else found[1]
-    return np.array(found)[:, None] * whole
+    least = 0.05 * np.nanmean(spreads[k])
+    ratio = score / np.maximum(spreads[:k, :, None], least)
+    ratio = np.sort(ratio[~np.isnan(ratio)])
+    effective = max(int((~np.isnan(score / spreads[:k, :, None])).any(axis=(1, 2)).sum()), 1)
+    found = [np.quantile(ratio, min(level * (1 + INFLATE / effective), 1.0)) if len(ratio) else 0.0 for level in LEVELS]
+    if effective < ENOUGH:
+        found[1] = max(found[1], NORMAL_RATIO * found[0])
+    return np.array(found)[:, None] * spreads[k]

@@ -1,4 +1,4 @@
-"""From sums per leaf to one dense table at one frequency: total, products, regions and cells, as far as the day of the forecast knows them."""
+"""From sums per leaf to one dense table: total, products, regions and cells, as far as the day of the forecast knows them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlcore.demand.calendar import Frequency, coarser, frequency_of, holiday_codes, holiday_names, holidays_within, period_of, start_of
-from mlcore.demand.clean import cap_outliers, empty_runs, fill, forget_unborn, usual
+from mlcore.demand.clean import cap_outliers, empty_runs, fill, forget_unborn
 from mlcore.demand.result import Key, level_name
 from mlcore.demand.series import SeriesSet
 
@@ -68,17 +68,20 @@ class Panel:
 def build(history: SeriesSet, *, frequency: str, as_of: np.datetime64, measure: str, country: str | None, horizon: int) -> Panel:
     """The panel of what was known at `as_of` (datetime64, UTC), with room for `horizon` periods of holidays ahead."""
     kind = frequency_of(frequency)
+    history, later = history.known(as_of)
     values = history.values(measure)
     period = coarser(history.period, history.base, frequency)
     now = int(period_of(np.array(as_of), frequency))
     notes = list(history.notes)
-    ahead = period > now
-    if ahead.any():
-        notes.append(f"{_number(history.counts[ahead].sum())} applications are dated after {str(as_of)[:10]} and are left out.")
+    if later > 0:
+        notes.append(f"{_number(later)} applications are dated after {str(as_of)[:10]} and are left out.")
     keys, parts = nodes_of(history)
-    so_far = np.bincount(history.leaf[period == now], np.nan_to_num(values[period == now]), minlength=len(history))
-    if (period == now).any():
+    current = period == now
+    so_far = np.zeros(len(history))
+    if current.any():
         notes.append(f"The current {kind.noun} is not over: what has come in it so far is not part of the history.")
+        if history.from_rows:  # counts of an unfinished week or month may be whole or not, who knows
+            so_far = np.bincount(history.leaf[current], np.nan_to_num(values[current]), minlength=len(history))
     past = period < now
     if past.any():
         past &= period >= period[past].max() - OLDEST[frequency]
@@ -152,14 +155,16 @@ def _settle(
         dense[:, start:end] = np.nan
     if trailing:
         start = trailing[0]
-        panel.notes.append(f"Nothing is known since {_day(first + start, kind)}: these {kind.noun}s are taken as not delivered, not as zero.")
+        since = _day(first + start, kind)
+        panel.notes.append(f"Nothing is known since {since}: these {kind.noun}s are taken as not delivered, not as zero.")
         panel.lead = dense.shape[1] - start
         dense = dense[:, :start]
         gaps = [run for run in gaps if run is not trailing]
         if panel.lead > HOLE[kind.name]:
-            panel.reason = f"Nothing has come in since {_day(first + start, kind)}: too long ago to forecast from."
+            panel.reason = f"Nothing has come in since {since}: too long ago to forecast from."
     for start, end in gaps:
-        panel.notes.append(f"No applications from {_day(first + start, kind)} to {_day(first + end - 1, kind)}: a gap or closure, not zeros.")
+        days = f"{_day(first + start, kind)} to {_day(first + end - 1, kind)}"
+        panel.notes.append(f"No applications from {days}: a gap or closure, not zeros.")
     holes = [run for run in gaps if run[1] - run[0] > HOLE[kind.name]]
     if holes:
         cut = holes[-1][1]
@@ -236,6 +241,3 @@ def _day(period: int, kind: Frequency) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:,.2f}"
-
-
-__all__ = ["HOLE", "Panel", "build", "nodes_of", "usual"]

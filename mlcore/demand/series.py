@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlcore.demand.calendar import frequency_of, period_of
+from mlcore.demand.calendar import frequency_of, period_of, start_of
 
 UNKNOWN = "(unknown)"
 OTHER = "(other)"
@@ -59,11 +59,25 @@ class SeriesSet:
             raise SeriesError("This history holds counts only: there are no amounts to forecast.")
         return self.amounts
 
-    def until(self, period: int) -> SeriesSet:
-        """Only what lies before this period of `base`: a history as it was known then."""
-        keep = self.period < period
-        amounts = None if self.amounts is None else self.amounts[keep]
-        return replace(self, leaf=self.leaf[keep], period=self.period[keep], counts=self.counts[keep], amounts=amounts)
+    def known(self, instant: np.datetime64) -> tuple[SeriesSet, float]:
+        """The history as it was known at this instant, and how many applications are dated later.
+
+        Series that had nothing until then are not in it. Rows tell their day, not their hour: the day of `instant` counts as known.
+        """
+        keep = start_of(self.period, self.base).astype("datetime64[us]") < instant
+        if keep.all():
+            return self, 0.0
+        seen = np.unique(self.leaf[keep])
+        cut = replace(
+            self,
+            products=self.products[seen],
+            regions=self.regions[seen],
+            leaf=np.searchsorted(seen, self.leaf[keep]),
+            period=self.period[keep],
+            counts=self.counts[keep],
+            amounts=None if self.amounts is None else self.amounts[keep],
+        )
+        return cut, float(np.nansum(self.counts[~keep]))
 
     @classmethod
     def from_applications(cls, rows: Rows, *, timezone: str = "UTC", max_leaves: int = MAX_LEAVES) -> SeriesSet:
@@ -156,10 +170,9 @@ class SeriesSet:
         if amounts is not None:
             frame["amount"] = amounts
         names = ["count", *(["amount"] if amounts is not None else [])]
-        # One unknown number makes the sum unknown, hence skipna=False
-        sums = frame.groupby(["product", "region", "period"], sort=True)[names].agg(lambda values: values.sum(skipna=False)) if (
-            np.isnan(frame[names].to_numpy()).any()
-        ) else frame.groupby(["product", "region", "period"], sort=True)[names].sum()
+        groups = frame.groupby(["product", "region", "period"], sort=True)[names]
+        # One unknown number makes the sum unknown
+        sums = groups.sum().where(groups.count().eq(groups.size(), axis=0))
         sums = sums.reset_index()
         leaves = sums[["product", "region"]].drop_duplicates()
         codes = pd.MultiIndex.from_frame(leaves).get_indexer(pd.MultiIndex.from_frame(sums[["product", "region"]]))

@@ -25,7 +25,7 @@ def too_little(panel: Panel) -> str:
 def mean_forecast(panel: Panel, horizon: int, size: float | None, sizes: float) -> tuple[np.ndarray, np.ndarray]:
     """(n, horizon) the mean so far, and its (4, n, horizon) predictive interval.
 
-    The wider of Student's (spread as seen) and that of chance alone (`chance`), for it takes luck to see the whole spread in so few periods.
+    The wider of Student's (spread as seen) and that of chance alone (`chance`): few periods seldom show the whole spread.
     """
     values = np.nan_to_num(panel.clean)
     t = panel.t

@@ -7,7 +7,7 @@ from datetime import date, datetime
 import numpy as np
 
 from mlcore.demand.backtest import LEAST_ORIGINS as LEAST_ORIGINS
-from mlcore.demand.backtest import SHARE, Trials, origins_of, parents, run
+from mlcore.demand.backtest import Trials, origins_of, parents, run
 from mlcore.demand.calendar import moment, start_of
 from mlcore.demand.choose import Chosen, choose
 from mlcore.demand.intervals import intervals
@@ -72,8 +72,9 @@ class _Vintage:
         self.sizes = history.sizes
         self.size: float | None = None
         if measure == "amount":
-            counts = np.nansum(history.counts)
-            self.size = float(np.nansum(history.amounts) / counts) if counts > 0 else 1.0
+            known, _ = history.known(instant)
+            counts = np.nansum(known.counts)
+            self.size = float(np.nansum(known.amounts) / counts) if counts > 0 else 1.0
             self.size = self.size if self.size > 0 else 1.0
         self.season = panel.frequency.season
 
@@ -85,7 +86,9 @@ class _Vintage:
         panel = self.panel
         points, bounds = mean_forecast(panel, self.horizon, self.size, self.sizes)
         noun = panel.frequency.noun
-        note = f"Only {panel.t} complete {noun}s: too few to compare methods, so the forecast is their mean, and nothing is known of seasons."
+        note = (
+            f"Only {panel.t} complete {noun}s: too few to compare methods, so the forecast is their mean, and nothing is known of seasons."
+        )
         for notes in panel.node_notes:
             notes.append(note)
         self.season = 1
@@ -98,10 +101,12 @@ class _Vintage:
         points = self._reconciled(chosen.points, trials)
         past, ahead = points[:-1], points[-1]
         least = np.sqrt(np.maximum(ahead, 0.0) * (1.0 if self.size is None else self.size * self.sizes))
-        bounds = intervals(past, trials.actual[:-1], ahead, panel.levels, least)
+        bounds = intervals(past, trials.actual[:-1], ahead, panel.levels, least, trials.origins)
         silent_series = np.nansum(panel.clean, axis=1) == 0
         if silent_series.any():
-            bounds[:, silent_series] = np.maximum(bounds, chance(np.zeros(panel.n), panel.t, self.size, self.sizes)[:, :, None])[:, silent_series]
+            bounds[:, silent_series] = np.maximum(bounds, chance(np.zeros(panel.n), panel.t, self.size, self.sizes)[:, :, None])[
+                :, silent_series
+            ]
         self.season = trials.season
         self._remark(trials, young, silent_series)
         methods = [_named(chosen, node) for node in range(panel.n)]
@@ -130,10 +135,10 @@ class _Vintage:
             age = panel.t - int(panel.first[node])
             panel.node_notes[node].append(f"Only {age} {noun}{'s' * (age != 1)} old: it takes its share of the forecast of {name}.")
         for node in np.flatnonzero(silent_series):
-            panel.node_notes[node].append(f"Nothing came in {panel.t} {noun}s: the forecast is zero, the interval what chance allows after so many.")
+            panel.node_notes[node].append(f"Nothing came in {panel.t} {noun}s: the forecast is zero, the interval what chance allows then.")
         if trials.season == 1 and panel.frequency.season > 1:
             panel.notes.append(
-                f"Less than {panel.frequency.season + 2 + LEAST_ORIGINS} {noun}s: no season can be compared with, so the yardstick is the last value."
+                f"Less than {panel.frequency.season + 2 + LEAST_ORIGINS} {noun}s: too few for a season, so the yardstick is the last value."
             )
         constant = (np.nanmax(panel.clean, axis=1) == np.nanmin(panel.clean, axis=1)) & ~silent_series
         for node in np.flatnonzero(constant):
@@ -156,7 +161,9 @@ class _Vintage:
         if over.any():
             leaves[over, 0] = panel.so_far[over]
             for node in panel.leaves[over]:
-                panel.node_notes[node].append("More has come in the current period already than was forecast for all of it: this is the least.")
+                panel.node_notes[node].append(
+                    "More has come in the current period than was forecast for all of it: that is the least it can be."
+                )
         whole = reported(leaves, panel.parts) / QUANTUM
         bounds = bounds.copy()
         bounds[:, :, 0] = np.maximum(bounds[:, :, 0], came)
@@ -230,6 +237,3 @@ def _record(points: np.ndarray, trials: Trials, node: int) -> Backtest:
         return float((each / scale)[known].mean()) if known.any() else 0.0
 
     return Backtest(int(known.any(axis=1).sum()), points.shape[1], wape(error), mase(error), wape(naive), mase(naive))
-
-
-__all__ = ["SHARE", "forecast"]
