@@ -236,6 +236,7 @@ def test_only_the_first_thousand_problems_are_kept_and_all_are_counted(file_of, 
         ((",".join(HEADER) + ",grade,fico\n").encode(), "says nothing about 2 columns of loans.csv: 'grade', 'fico'"),
         (gzip.compress((",".join(HEADER) + "\n").encode() + os.urandom(40_000).hex().encode())[:-200], "ends too early"),
     ],
+    ids=["empty", "header only", "columns missing", "columns unnamed", "cut off"],
 )
 def test_files_that_can_not_be_read_leave_a_failed_batch_and_nothing_else(tmp_path, mapping, content, words):
     path = tmp_path / "loans.csv"
