@@ -12,7 +12,10 @@ def main() -> None:
     ensure_environment()
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except KeyboardInterrupt:
+        sys.exit(130)  # what a shell expects of an interrupted command; a traceback tells a user nothing
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ class AmountRangeSerializer(serializers.Serializer):
     middle = serializers.DecimalField(max_digits=14, decimal_places=2, help_text="Half of them carried less.")
     high = serializers.DecimalField(max_digits=14, decimal_places=2, help_text="Nine in ten carried less.")
     cap = serializers.DecimalField(
-        max_digits=14, decimal_places=2, allow_null=True, help_text="What the affordability rule allows; null where the income is not known."
+        max_digits=14, decimal_places=2, allow_null=True, help_text="What the affordability rule allows; null without an income."
     )
     capped = serializers.BooleanField(help_text="The rule cut the range.")
     model = ScoringModelSerializer(source="model_version")
