@@ -205,6 +205,9 @@ SPECTACULAR_SETTINGS = {
         "ModelStateEnum": "loans.models.model_version.ModelState",
         "StatusEnum": "loans.models.application.Status",
         "OutcomeEnum": "loans.models.decision.Outcome",
+        "ModelKindEnum": "loans.models.model_version.ModelKind",
+        "FlagKindEnum": "loans.models.fraud.FlagKind",
+        "FlagStateEnum": "loans.models.fraud.FlagState",
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("REQUEST_MAX_BYTES", default=2_500_000)
@@ -318,6 +321,12 @@ UNFOLD = {
                         "permission": "loans.admin.site.may_view_decisions",
                     },
                     {
+                        "title": "Fraud flags",
+                        "icon": "flag",
+                        "link": reverse_lazy("admin:loans_fraudflag_changelist"),
+                        "permission": "loans.admin.site.may_view_fraud_flags",
+                    },
+                    {
                         "title": "Imports",
                         "icon": "upload_file",
                         "link": reverse_lazy("admin:loans_importbatch_changelist"),
@@ -362,6 +371,12 @@ UNFOLD = {
                         "icon": "block",
                         "link": reverse_lazy("admin:loans_knockoutrule_changelist"),
                         "permission": "loans.admin.site.may_view_policies",
+                    },
+                    {
+                        "title": "Fraud rules",
+                        "icon": "policy",
+                        "link": reverse_lazy("admin:loans_fraudrule_changelist"),
+                        "permission": "loans.admin.site.may_view_fraud_rules",
                     },
                 ],
             },

@@ -20,9 +20,9 @@ from unfold.views import ChangeList
 
 from loans.admin import charts
 from loans.admin.base import DeskAdmin, ReadOnly, badge, grade_badge, post_only
-from loans.admin.filters import BandFilter, DaysFilter, GradeFilter, ViewFilter
+from loans.admin.filters import BandFilter, DaysFilter, FlagFilter, GradeFilter, ViewFilter
 from loans.models import LoanApplication, ModelState
-from loans.queries import inbox
+from loans.queries import fraud, inbox
 from loans.queries.application_page import STATUS_TONES, application_page
 from loans.queries.inbox import Emptiness
 from loans.queries.words import age, code, days, money, percent
@@ -85,6 +85,7 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
         ViewFilter,
         GradeFilter,
         BandFilter,
+        FlagFilter,
         ("product", RelatedDropdownFilter),
         ("channel", ChoicesDropdownFilter),
         ("submitted_at", DaysFilter),
@@ -304,6 +305,7 @@ class LoanApplicationAdmin(ReadOnly, DeskAdmin):
             "original": application,
             "page": page,
             "dots": charts.dots(page.risk.many, page.risk.of) if page.risk else None,
+            "fraud": fraud.flags_for(application) if user.has_perm("loans.view_fraudflag") else None,
             "may_decide": may_decide and application.is_decidable,
             "why_not": "" if may_decide else "Your role may look at applications, not decide them.",
             "may_score": may_decide and (newer or bool(page.no_score and page.no_score.may_ask)),

@@ -34,6 +34,7 @@ class AttributeDefinitionAdmin(DeskAdmin):
     fieldsets = (
         (None, {"fields": (("name", "label"), ("kind", "unit"))}),
         ("What a model may make of it", {"fields": ("known_at_application", "protected", ("direction", "family"), "changeable")}),
+        ("What it identifies", {"fields": ("link_kind",)}),
         ("What an applicant is told", {"fields": ("reason_text",)}),
     )
     empty_title = "No attributes of your own yet"

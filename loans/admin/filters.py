@@ -13,7 +13,7 @@ from unfold.utils import parse_date_str
 
 from loans.models import Status
 from loans.models.decision import Outcome
-from loans.queries import inbox
+from loans.queries import fraud, inbox
 
 GRADES = "ABCDEFG"
 
@@ -63,6 +63,20 @@ class BandFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         known = self.value() == "none" or self.value() in inbox.BANDS
         return inbox.of_band(queryset, self.value()) if known else queryset
+
+
+class FlagFilter(DropdownFilter):
+    title = "fraud flag"
+    parameter_name = "flag"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        # Who may not see flags learns nothing of them by filtering either.
+        return [("open", "Has an open flag"), ("none", "Has none")] if request.user.has_perm("loans.view_fraudflag") else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() not in ("open", "none") or not request.user.has_perm("loans.view_fraudflag"):
+            return queryset
+        return fraud.with_open_flag(queryset, flagged=self.value() == "open")
 
 
 class DaysFilter(RangeDateFilter):

@@ -25,6 +25,7 @@ from loans.queries.words import money
 from loans.services.fraud import flags, rules
 
 INVESTIGATES = "loans.investigate_fraudflag"
+BACKEND = "django.contrib.auth.backends.ModelBackend"
 SNOOZES = ((1, "until tomorrow"), (3, "for three days"), (7, "for a week"), (30, "for a month"))
 
 
@@ -77,7 +78,10 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
         return FraudFlag.objects.visible_to(request.user)
 
     def custom_paths(self) -> list[URLPattern]:
-        return [self.at(f"<int:object_id>/{step}/", getattr(self, f"{step}_view"), step) for step in ("confirm", "clear", "snooze", "reopen", "assign")]
+        return [
+            self.at(f"<int:object_id>/{step}/", getattr(self, f"{step}_view"), step)
+            for step in ("confirm", "clear", "snooze", "reopen", "assign")
+        ]
 
     def get_object(self, request: HttpRequest, object_id: Any, from_field: str | None = None) -> FraudFlag | None:
         related = ("application__product", "assignee", "disposed_by")
@@ -92,11 +96,14 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
         flag = self.seen_or_refused(request, object_id)
         return self.gone(request, str(object_id)) if flag is None else self._page(request, flag)
 
-    def _page(self, request: HttpRequest, flag: FraudFlag, *, error: str = "", step: str = "", sent: dict[str, str] | None = None) -> HttpResponse:
+    def _page(
+        self, request: HttpRequest, flag: FraudFlag, *, error: str = "", step: str = "", sent: dict[str, str] | None = None
+    ) -> HttpResponse:
         user = request.user
         works = user.has_perm(INVESTIGATES)
         following = pages.next_in_queue(self.get_queryset(request), flag)
-        investigators = get_user_model().objects.filter(is_active=True, is_staff=True).with_perm(INVESTIGATES, backend="django.contrib.auth.backends.ModelBackend") if works else ()
+        people = get_user_model().objects.with_perm(INVESTIGATES, backend=BACKEND)
+        investigators = people.filter(is_staff=True).order_by("first_name", "username") if works else ()
         context = {
             "title": f"Fraud flag: {flag.application}",
             "original": flag,
@@ -115,7 +122,10 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
             "error": error,
             "step": step,
             "sent": sent or {},
-            "urls": {name: reverse(f"admin:loans_fraudflag_{name}", args=[flag.pk]) for name in ("confirm", "clear", "snooze", "reopen", "assign")},
+            "urls": {
+                name: reverse(f"admin:loans_fraudflag_{name}", args=[flag.pk])
+                for name in ("confirm", "clear", "snooze", "reopen", "assign")
+            },
             "application_url": reverse("admin:loans_loanapplication_change", args=[flag.application_id])
             if user.has_perm("loans.view_loanapplication")
             else "",
@@ -139,7 +149,9 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
         following = pages.next_in_queue(self.get_queryset(request), flag)
         text = format_html("{}: {}.", flag.application, done)
         if following is not None and step != "assign":
-            text = format_html('{} <a class="ld-link" href="{}" data-key="n">Next: {} →</a>', text, self.page_of(following), following.application)
+            text = format_html(
+                '{} <a class="ld-link" href="{}" data-key="n">Next: {} →</a>', text, self.page_of(following), following.application
+            )
         return self.told(request, flag, text)
 
     @post_only
@@ -167,7 +179,9 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
         if chosen and to is None:
             self.message_user(request, "There is no such person.", messages.WARNING)
             return HttpResponseRedirect(self.the_list())
-        return self._step(request, object_id, "assign", f"given to {to.get_full_name() or to.get_username()}" if to else "given to nobody", to=to)
+        return self._step(
+            request, object_id, "assign", f"given to {to.get_full_name() or to.get_username()}" if to else "given to nobody", to=to
+        )
 
     @display(description="Application", ordering="application__external_reference")
     def reference(self, obj: FraudFlag) -> str:

@@ -6,6 +6,7 @@ from django.urls import path, re_path
 
 from loans.api.applications import ApplicationDetail, ApplicationList
 from loans.api.decisions import ApplicationDecision, DecisionReasons
+from loans.api.fraud_flags import FraudFlagDetail, FraudFlagList
 from loans.api.jobs import JobDetail
 from loans.api.models import ModelList
 from loans.api.predictions import PredictionList
@@ -19,6 +20,8 @@ urlpatterns = [
     path("v1/applications/<int:pk>/decision/", ApplicationDecision.as_view(), name="decision"),
     path("v1/decision-reasons/", DecisionReasons.as_view(), name="decision-reasons"),
     path("v1/predictions/", PredictionList.as_view(), name="predictions"),
+    path("v1/fraud-flags/", FraudFlagList.as_view(), name="fraud-flags"),
+    path("v1/fraud-flags/<int:pk>/", FraudFlagDetail.as_view(), name="fraud-flag"),
     path("v1/jobs/<int:pk>/", JobDetail.as_view(), name="job"),
     path("v1/models/", ModelList.as_view(), name="models"),
     path("schema/", SchemaView.as_view(), name="schema"),

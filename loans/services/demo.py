@@ -156,6 +156,7 @@ def _declare_attributes() -> None:
             changeable=column.changeable,
             family=column.family,
             reason_text=_REASON_TEXTS.get(column.name, ""),
+            link_kind="device" if column.family == "device" else "",
         )
         for column in LENDER_COLUMNS
     ]

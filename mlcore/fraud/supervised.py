@@ -1,13 +1,13 @@
 """A calibrated probability of fraud, learned from investigated cases: the rungs of the risk ladder, compared on later cases.
 
 Investigated cases are few, so the choice is among few: each rung and the mean of each pair of rungs, compared by log-loss on the latest
-part of the training time (cross-fitted where there are no dates), the simplest within one standard error taken. The winner is calibrated
-on those same held-out scores and then fitted on all cases.
+part of the training time (cross-fitted where there are no dates), the simplest within one standard error taken. The winner is fitted on
+all cases; its calibration takes the shape from those held-out scores and the level from all cases.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -108,6 +108,10 @@ def fit(
     calibrator = calibration.fit(together, fraud[valid], weight=weight[valid])
     progress(len(rungs) / (len(rungs) + 1), "Fitting on all cases")
     fitted = tuple(ladder.make(name, schema, seed=seed).fit(frame, fraud, submitted_at=submitted_at, weight=weight) for name in chosen)
+    # The shape comes from the latest cases, the level from all: of the latest, some frauds have not been found out yet.
+    fitted_scores = np.mean([rung.log_odds(frame, submitted_at) for rung in fitted], axis=0)
+    shift = calibration.level_shift(calibrator.transform(fitted_scores), fraud, weight)
+    calibrator = replace(calibrator, shift=calibrator.shift + shift)
     report = {
         "cases": len(fraud),
         "frauds": int(fraud.sum()),

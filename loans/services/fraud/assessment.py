@@ -22,6 +22,7 @@ from loans.queries.frames import facts_of
 from loans.queries.fraud_links import link_features
 from loans.services import policy
 from loans.services.fraud import flags, links, model
+from loans.services.fraud.rules import install_pack
 from mlcore.fraud.merge import Verdict, merge
 from mlcore.fraud.rules import Rule, RuleError, Trace, trace_all
 from mlcore.fraud.sampling import is_sampled
@@ -144,8 +145,12 @@ def _judge(applications: list[LoanApplication]) -> list[_Subject]:
 
 def rules_in_force() -> list[Rule]:
     """A rule that can't be read (written past the forms) is left out and logged, and stops no other."""
+    rows = list(FraudRule.objects.in_force())
+    if not rows and not FraudRule.objects.exists():
+        install_pack()  # a new installation; a lender who switched every rule off keeps it so
+        rows = list(FraudRule.objects.in_force())
     made = []
-    for row in FraudRule.objects.in_force():
+    for row in rows:
         try:
             made.append(row.parsed())
         except RuleError as error:

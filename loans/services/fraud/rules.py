@@ -39,7 +39,7 @@ def install_pack(name: str = STARTER) -> int:
     """Bring in the rules whose code is not there yet; what a lender changed or switched off stays so. Returns how many are new."""
     known = set(FraudRule.objects.values_list("code", flat=True))
     fresh = [row for row in read_pack(name) if row.code not in known]
-    FraudRule.objects.bulk_create(fresh)
+    FraudRule.objects.bulk_create(fresh, ignore_conflicts=True)
     return len(fresh)
 
 

@@ -44,7 +44,7 @@ function keyboard() {
     if (form) {
       document.querySelectorAll(".ld-decide details").forEach((other) => { other.open = other === form; });
       form.scrollIntoView({ block: "nearest" });
-      form.querySelector("select").focus();
+      form.querySelector("select, textarea").focus();
       return event.preventDefault();
     }
     const link = document.querySelector(`a[data-key="${CSS.escape(key)}"]`);

@@ -6,7 +6,7 @@ import pytest
 from django.contrib import admin
 from django.urls import reverse
 
-from loans.models import ApiKey, AttributeDefinition, Decision, ImportBatch, KnockOutRule, Policy, TrainingRun
+from loans.models import ApiKey, AttributeDefinition, Decision, FraudFlag, FraudRule, ImportBatch, KnockOutRule, Policy, TrainingRun
 from tests.loans.admin.conftest import make_application, score
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +22,8 @@ LISTS = {
     "loans_loanproduct": "yyyyn",
     "loans_policy": "yyynn",
     "loans_knockoutrule": "yyynn",
+    "loans_fraudflag": "yyynn",
+    "loans_fraudrule": "nyynn",
     "loans_apikey": "nnyyn",
     "auth_user": "nnnyn",
     "auth_group": "nnnyn",
@@ -31,6 +33,8 @@ ADDS = {
     "loans_loanproduct": "nnnyn",
     "loans_policy": "nynnn",
     "loans_knockoutrule": "nynnn",
+    "loans_fraudflag": "nnnnn",
+    "loans_fraudrule": "nynnn",
     "loans_apikey": "nnnyn",
     "auth_user": "nnnyn",
     "auth_group": "nnnnn",
@@ -57,6 +61,8 @@ def rows(application, version, people, product):
         "loans_knockoutrule": KnockOutRule.objects.create(
             name="Low income", field="annual_income", operator="below", value="12000", reason="income_insufficient"
         ),
+        "loans_fraudflag": FraudFlag.objects.create(application=application, severity=2, score=0.1, expected_loss=100),
+        "loans_fraudrule": FraudRule.objects.create(code="own", name="Own", conditions=[{"feature": "amount", "operator": "given"}]),
         "loans_apikey": ApiKey.issue(user=people["stranger"], name="shop")[0],
         "auth_user": people["stranger"],
     }

@@ -1,0 +1,246 @@
+"""What pages show of fraud: an application's assessment with its flags and links, and the investigators' queue."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from loans.models import AssessmentState, FlagState, FraudAssessment, FraudFlag, LoanApplication
+from loans.queries.words import money, percent
+from mlcore.fraud.facts import HUB_LIMIT, KIND_LABELS, KINDS, LABELS, LINKING
+
+MOST_NODES = 14
+WIDTH, HEIGHT = 360, 220
+TONES = {0: "default", 1: "info", 2: "warning", 3: "danger", 4: "danger"}
+STATE_TONES = {"open": "warning", "snoozed": "info", "confirmed": "danger", "cleared": "success"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A circle of the link graph. x, y and r are strings: no locale's decimal comma gets into an SVG."""
+
+    x: str
+    y: str
+    r: str
+    label: str
+    title: str
+    tone: str
+    application_id: int | None = None
+    text_y: str = ""
+
+
+@dataclass(frozen=True)
+class Edge:
+    x1: str
+    y1: str
+    x2: str
+    y2: str
+    width: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The application in the middle, around it the earlier ones that share an identifier with it, the most alike first."""
+
+    nodes: list[Node]
+    edges: list[Edge]
+    more: int = 0
+    in_words: str = ""
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+@dataclass(frozen=True)
+class Line:
+    label: str
+    value: str
+    tone: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class FraudPanel:
+    """title: the state in words; assessed: whether there is a score at all. lines: link features that say something."""
+
+    assessed: bool
+    title: str
+    text: str
+    score: str = ""
+    flags: list[FraudFlag] = field(default_factory=list)
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    trace: list[Line] = field(default_factory=list)
+    graph: Graph | None = None
+
+
+def flags_for(application: LoanApplication) -> FraudPanel:
+    """All that a page about this application shows of fraud; four short queries. Whether its reader may see it is the caller's to ask."""
+    assessment = FraudAssessment.objects.filter(pk=application.pk).first()
+    flags = list(application.fraud_flags.select_related("assignee", "disposed_by").order_by("-severity", "pk"))
+    for flag in flags:
+        flag.tone, flag.state_tone = TONES[flag.severity], STATE_TONES[flag.state]
+    if assessment is None or assessment.score is None:
+        return FraudPanel(False, *_not_assessed(assessment), flags=flags)
+    score = percent(assessment.score) if assessment.calibrated else f"{assessment.score:.2f}"
+    text = (
+        f"Probability of fraud {score}, calibrated on investigated cases."
+        if assessment.calibrated
+        else f"Suspicion {score} of 1: evidence added up by stated weights. There are too few confirmed cases yet for a probability."
+    )
+    failed = assessment.state != AssessmentState.ASSESSED
+    return FraudPanel(
+        assessed=True,
+        title="Flagged" if any(not flag.is_disposed for flag in flags) else "Nothing open",
+        text=text + (" It is to be assessed anew; this is the earlier result." if failed else ""),
+        score=score,
+        flags=flags,
+        evidence=flags[0].evidence if flags else [],
+        lines=_lines(assessment.features),
+        trace=[_trace_line(each) for each in assessment.trace],
+        graph=link_graph(application),
+    )
+
+
+def _not_assessed(assessment: FraudAssessment | None) -> tuple[str, str]:
+    if assessment is None:
+        return "Not assessed", "This application was never looked at for fraud."
+    if assessment.state == AssessmentState.HISTORY:
+        return "Not assessed", "It was decided before Loandesk. Its identifiers link later applications."
+    if assessment.state == AssessmentState.FAILED:
+        times = "once" if assessment.attempts == 1 else f"{assessment.attempts} times"
+        return (
+            "Not assessed",
+            f"The search for fraud failed {times} ({assessment.error}); it is tried again by itself. Don't take this for a pass.",
+        )
+    return "Not assessed yet", "The search for fraud has not looked at this application yet. Don't take this for a pass."
+
+
+def _lines(features: dict[str, Any]) -> list[Line]:
+    """The link features that say something; hubs are named, since what is suppressed must not look like nothing."""
+    shown = []
+    for name, label in LABELS.items():
+        value = features.get(name)
+        if not value:
+            continue
+        if name == "hub_keys":
+            shown.append(Line(label, f"{value:g}", "info", f"More than {HUB_LIMIT} applications used it before this one."))
+        elif name == "component_age_days":
+            shown.append(Line(label, f"{value:,.1f}"))
+        else:
+            shown.append(Line(label, f"{value:,g}", "danger" if "fraud" in name else ""))
+    return shown
+
+
+def _trace_line(trace: dict[str, Any]) -> Line:
+    tones = {"hit": "danger", "no_hit": "", "not_applicable": "info"}
+    words = {"hit": "hit", "no_hit": "no hit", "not_applicable": "not applicable"}
+    seen = []
+    for each in trace["conditions"]:
+        label = LABELS.get(each["feature"]) or each["feature"].replace("_", " ")
+        value = "–" if each["value"] is None else each["value"]
+        limit = "" if each["threshold"] is None else f" {each['threshold']}"
+        seen.append(f"{label}: {value} ({each['operator'].replace('_', ' ')}{limit})")
+    return Line(f"{trace['name']} (v{trace['version']})", words[trace["outcome"]], tones[trace["outcome"]], "; ".join(seen))
+
+
+def link_graph(application: LoanApplication) -> Graph | None:
+    """The earlier applications that share an identifier, hubs left out; None where there are none."""
+    rows = _neighbours(application.pk)
+    if not rows:
+        return None
+    shown, more = rows[:MOST_NODES], max(len(rows) - MOST_NODES, 0)
+    nodes, edges = [], []
+    middle_x, middle_y = WIDTH / 2, HEIGHT / 2
+    for number, (pk, reference, kinds, fraud, days) in enumerate(shown):
+        angle = 2 * math.pi * number / len(shown) - math.pi / 2
+        x, y = middle_x + (WIDTH / 2 - 60) * math.cos(angle), middle_y + (HEIGHT / 2 - 28) * math.sin(angle)
+        shared = ", ".join(KIND_LABELS[KINDS[kind]] for kind in sorted(kinds))
+        title = f"{reference}, {days:,.0f} days before: same {shared}" + (" – confirmed fraud" if fraud else "")
+        tone = "fraud" if fraud else "alike" if len(kinds) > 1 else "other"
+        nodes.append(Node(_s(x), _s(y), "7", reference, title, tone, pk, _s(y + 17)))
+        edges.append(Edge(_s(middle_x), _s(middle_y), _s(x), _s(y), _s(1 + len(kinds)), f"Same {shared}"))
+    nodes.append(
+        Node(_s(middle_x), _s(middle_y), "10", application.external_reference, "This application", "mine", None, _s(middle_y + 22))
+    )
+    frauds = sum(fraud for *_, fraud, _ in rows)
+    in_words = f"{len(rows):,} earlier application{'s share' if len(rows) > 1 else ' shares'} an identifier with this one"
+    return Graph(nodes, edges, more, in_words + (f"; {frauds} confirmed as fraud" if frauds else "") + ".")
+
+
+def _s(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _neighbours(application_id: int) -> list[tuple[int, str, list[int], bool, float]]:
+    """(id, reference, kinds shared, known fraud by now, days before), the most alike and nearest in time first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT seen.application_id, application.external_reference, array_agg(DISTINCT own.kind),
+                   EXISTS (SELECT 1 FROM loans_fraudlabel label
+                           WHERE label.application_id = seen.application_id AND label.fraud AND label.withdrawn_at IS NULL),
+                   extract(epoch FROM min(own.submitted_at) - min(seen.submitted_at)) / 86400
+            FROM loans_applicationlink own CROSS JOIN LATERAL (
+                SELECT other.application_id, other.submitted_at, count(*) OVER () AS many FROM (
+                    SELECT application_id, submitted_at FROM loans_applicationlink link
+                    WHERE link.kind = own.kind AND link.digest = own.digest AND link.submitted_at < own.submitted_at
+                    ORDER BY submitted_at, application_id LIMIT %s) other) seen
+            JOIN loans_loanapplication application ON application.id = seen.application_id
+            WHERE own.application_id = %s AND own.kind < %s AND seen.many < %s
+            GROUP BY seen.application_id, application.external_reference
+            ORDER BY count(DISTINCT own.kind) DESC, min(seen.submitted_at) DESC, seen.application_id LIMIT 200
+            """,
+            [HUB_LIMIT, application_id, len(LINKING), HUB_LIMIT],
+        )
+        return [(pk, reference, kinds, fraud, float(days)) for pk, reference, kinds, fraud, days in cursor.fetchall()]
+
+
+QUEUES: dict[str, str] = {
+    "queue": "To look at",
+    "mine": "Mine",
+    "unassigned": "Nobody's",
+    "snoozed": "Snoozed",
+    "confirmed": "Confirmed",
+    "cleared": "Cleared",
+    "all": "All",
+}
+
+
+def of_queue(flags: QuerySet[FraudFlag], name: str, user: Any) -> QuerySet[FraudFlag]:
+    if name == "mine":
+        return flags.in_queue().filter(assignee=user)
+    if name == "unassigned":
+        return flags.in_queue().filter(assignee__isnull=True)
+    if name == "snoozed":
+        return flags.filter(state=FlagState.SNOOZED, snoozed_until__gt=timezone.now())
+    if name in (FlagState.CONFIRMED, FlagState.CLEARED):
+        return flags.filter(state=name)
+    return flags if name == "all" else flags.in_queue()
+
+
+def next_in_queue(flags: QuerySet[FraudFlag], flag: FraudFlag) -> FraudFlag | None:
+    """The flag after this one in the queue's order; from its end back to its beginning."""
+    queue = flags.in_queue().exclude(pk=flag.pk).queue_order()
+    after = Q(expected_loss__lt=flag.expected_loss) | Q(expected_loss=flag.expected_loss, pk__gt=flag.pk)
+    return queue.filter(after).first() or queue.first()
+
+
+def with_open_flag(applications: QuerySet[LoanApplication], *, flagged: bool = True) -> QuerySet[LoanApplication]:
+    """The inbox's filter. A drawn sample is no suspicion, and does not count."""
+    open_flags = FraudFlag.objects.undisposed().filter(kind="alert").values("application")
+    return applications.filter(pk__in=open_flags) if flagged else applications.exclude(pk__in=open_flags)
+
+
+def when(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "–"
+
+
+def stakes(flag: FraudFlag) -> str:
+    return f"{money(flag.expected_loss)} expected loss"
