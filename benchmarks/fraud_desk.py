@@ -33,6 +33,11 @@ _LINKS = """
     LEFT JOIN bench_id named ON named.place = id.place AND named.kind = 7
 """
 
+_ASSESSMENTS = """
+    INSERT INTO loans_fraudassessment (application_id, state, attempts, due_at, calibrated, features, trace, error)
+    SELECT id, 'linked', 0, now(), false, '{}', '[]', '' FROM bench_application
+"""
+
 
 def fill(cursor: object, applications: int) -> list[int]:
     """Returns the ids of the last `NEW` applications that share an identifier with an earlier one, and of as many any others."""
@@ -46,13 +51,18 @@ def fill(cursor: object, applications: int) -> list[int]:
             for start in range(0, len(columns[0]), 50_000):
                 lines = zip(*(column[start : start + 50_000].tolist() for column in columns), strict=True)
                 copy.write("".join("\t".join(map(str, line)) + "\n" for line in lines))
+    cursor.execute("ANALYZE bench_time")
+    cursor.execute("ANALYZE bench_id")
+    # Assessed rows from the start: a million rows rewritten within one transaction would leave a million dead ones in every index.
+    cursor.execute("ALTER TABLE loans_loanapplication DISABLE TRIGGER application_fraud_outbox")
     cursor.execute(_APPLICATIONS)
     cursor.execute(
         "CREATE TEMP TABLE bench_application ON COMMIT DROP AS SELECT id, submitted_at, substr(external_reference, 7)::int AS place"
         " FROM loans_loanapplication WHERE external_reference LIKE 'BENCH-%'"
     )
     cursor.execute(_LINKS)
-    cursor.execute("UPDATE loans_fraudassessment SET state = 'linked' WHERE state = 'waiting'")
+    cursor.execute(_ASSESSMENTS)
+    cursor.execute("ALTER TABLE loans_loanapplication ENABLE TRIGGER application_fraud_outbox")
     for table in ("loans_applicationlink", "loans_fraudassessment", "loans_loanapplication"):
         cursor.execute(f"ANALYZE {table}")
     shared = np.bincount(ids.key)[ids.key] > 1

@@ -135,7 +135,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_DEFAULT_QUEUE = SCORING_QUEUE
-CELERY_TASK_ROUTES = {"loans.train": {"queue": TRAINING_QUEUE}, "loans.import": {"queue": TRAINING_QUEUE}}
+CELERY_TASK_ROUTES = {name: {"queue": TRAINING_QUEUE} for name in ("loans.train", "loans.import", "loans.train_fraud")}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", default=1)
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20
@@ -148,6 +148,8 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     # `expires` keeps a backlog of identical wake-ups from building while no worker runs.
     "score-pending": {"task": "loans.score_pending", "schedule": timedelta(seconds=60), "options": {"expires": 55}},
+    # What is usual changes slowly, and findings become labels after weeks.
+    "train-fraud": {"task": "loans.train_fraud", "schedule": timedelta(days=7), "options": {"expires": 86_400}},
 }
 
 # --- The desk -----------------------------------------------------------------------------------------------------------

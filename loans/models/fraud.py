@@ -103,7 +103,7 @@ class FraudFlagQuerySet(models.QuerySet):
         return self.filter(Q(state=FlagState.OPEN) | Q(state=FlagState.SNOOZED, snoozed_until__lte=Now()))
 
     def queue_order(self) -> FraudFlagQuerySet:
-        """By what is expected to be lost. The random sample comes among the rest: it is worked off too, or it teaches nothing."""
+        """By what is expected to be lost. The random sample sinks to the end by that; it has a view of its own to be worked off in."""
         return self.order_by("-expected_loss", "pk")
 
     def visible_to(self, user: Any) -> FraudFlagQuerySet:

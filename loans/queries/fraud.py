@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from loans.models import AssessmentState, FlagState, FraudAssessment, FraudFlag, LoanApplication
+from loans.models import AssessmentState, FlagKind, FlagState, FraudAssessment, FraudFlag, LoanApplication
 from loans.queries.words import money, percent
 from mlcore.fraud.facts import HUB_LIMIT, KIND_LABELS, KINDS, LABELS, LINKING
 
@@ -97,7 +97,7 @@ def flags_for(application: LoanApplication) -> FraudPanel:
     failed = assessment.state != AssessmentState.ASSESSED
     return FraudPanel(
         assessed=True,
-        title="Flagged" if any(not flag.is_disposed for flag in flags) else "Nothing open",
+        title=_title(flags),
         text=text + (" It is to be assessed anew; this is the earlier result." if failed else ""),
         score=score,
         flags=flags,
@@ -106,6 +106,12 @@ def flags_for(application: LoanApplication) -> FraudPanel:
         trace=[_trace_line(each) for each in assessment.trace],
         graph=link_graph(application),
     )
+
+
+def _title(flags: list[FraudFlag]) -> str:
+    """A drawn sample is no suspicion, and must not read like one."""
+    kinds = {flag.kind for flag in flags if not flag.is_disposed}
+    return "Flagged" if FlagKind.ALERT in kinds else "Drawn for a random review" if kinds else "Nothing open"
 
 
 def _not_assessed(assessment: FraudAssessment | None) -> tuple[str, str]:
@@ -206,6 +212,7 @@ QUEUES: dict[str, str] = {
     "queue": "To look at",
     "mine": "Mine",
     "unassigned": "Nobody's",
+    "sample": "Drawn at random",
     "snoozed": "Snoozed",
     "confirmed": "Confirmed",
     "cleared": "Cleared",
@@ -218,6 +225,8 @@ def of_queue(flags: QuerySet[FraudFlag], name: str, user: Any) -> QuerySet[Fraud
         return flags.in_queue().filter(assignee=user)
     if name == "unassigned":
         return flags.in_queue().filter(assignee__isnull=True)
+    if name == "sample":
+        return flags.in_queue().filter(kind=FlagKind.SAMPLE)
     if name == "snoozed":
         return flags.filter(state=FlagState.SNOOZED, snoozed_until__gt=timezone.now())
     if name in (FlagState.CONFIRMED, FlagState.CLEARED):

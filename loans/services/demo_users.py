@@ -37,6 +37,7 @@ class DemoLogin:
 _LOGINS = (
     DemoLogin("admin", "Administrator", "everything", "admin-demo"),
     DemoLogin("officer", "Loan officer", "decides applications", "officer-demo", "Loan officers"),
+    DemoLogin("investigator", "Fraud investigator", "works on fraud flags", "investigator-demo", "Fraud investigators"),
     DemoLogin("owner", "Model owner", "imports, trains, promotes", "owner-demo", "Model owners"),
     DemoLogin("auditor", "Auditor", "reads everything, changes nothing", "auditor-demo", "Auditors"),
 )

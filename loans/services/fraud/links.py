@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from loans.models import ApplicationLink, AttributeDefinition
+from loans.models import AttributeDefinition
 from loans.models.crypto import blind_index
 from mlcore.fraud.facts import KINDS, NAME
 
@@ -33,16 +33,16 @@ def link_waiting(*, limit: int = BATCH) -> int:
         with connection.cursor() as cursor:
             cursor.execute(_WAITING, [limit])
             rows = cursor.fetchall()
-        links: list[ApplicationLink] = []
+        links: list[tuple] = []
         for pk, submitted_at, attributes, _, *indexes in rows:
             links += _links(pk, submitted_at, _decoded(attributes), dict(zip(STATED, indexes, strict=True)), own)
-        ApplicationLink.objects.bulk_create(links, batch_size=5_000, ignore_conflicts=True)
+        _write(links)
         _mark([row[0] for row in rows if row[3]], "history")
         _mark([row[0] for row in rows if not row[3]], "linked")
     return len(rows)
 
 
-def _links(pk: int, submitted_at: Any, attributes: dict[str, Any], indexes: dict[str, Any], own: Sequence[tuple[str, str]]) -> list:
+def _links(pk: int, submitted_at: Any, attributes: dict[str, Any], indexes: dict[str, Any], own: Sequence[tuple[str, str]]) -> list[tuple]:
     found = {(KINDS.index(kind), bytes(digest)) for kind, digest in indexes.items() if digest is not None}
     for name, kind in own:
         # An attribute that names, say, a second phone is digested as the applicant's own phone is, so that the two meet.
@@ -50,9 +50,18 @@ def _links(pk: int, submitted_at: Any, attributes: dict[str, Any], indexes: dict
         if digest is not None:
             found.add((KINDS.index(kind), digest))
     name = next((digest for kind, digest in found if kind == NAME), None)
-    return [
-        ApplicationLink(application_id=pk, kind=kind, digest=digest, submitted_at=submitted_at, name=name) for kind, digest in sorted(found)
-    ]
+    return [(pk, kind, digest, submitted_at, name) for kind, digest in sorted(found)]
+
+
+def _write(links: list[tuple]) -> None:
+    if links:
+        with connection.cursor() as cursor:
+            # Arrays instead of the ORM: a tenth of the time when a million applications are brought in.
+            cursor.execute(
+                "INSERT INTO loans_applicationlink (application_id, kind, digest, submitted_at, name) SELECT *"
+                " FROM unnest(%s::bigint[], %s::smallint[], %s::bytea[], %s::timestamptz[], %s::bytea[]) ON CONFLICT DO NOTHING",
+                [list(column) for column in zip(*links, strict=True)],
+            )
 
 
 def _decoded(attributes: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loans.models import FraudAssessment, FraudFlag, FraudRule, LoanApplication, Prediction, ScoringJob
+from loans.queries.fraud import flags_for, of_queue
 from loans.services import fraud, scoring
 from loans.services.fraud import assessment, links
 from tests.factories import make_champion, make_pending
@@ -100,6 +101,8 @@ def test_the_sample_is_the_same_each_time_and_never_what_is_flagged(settings, ri
         assess(first, second)
     assert FraudFlag.objects.get(application=first).kind == "sample"
     assert FraudFlag.objects.get(application=second).kind == "alert"
+    assert flags_for(first).title == "Drawn for a random review" and flags_for(second).title == "Flagged"
+    assert of_queue(FraudFlag.objects.all(), "sample", None).get().application == first
 
 
 def test_a_thousand_with_the_same_phone_stay_fast(starter):
