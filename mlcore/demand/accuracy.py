@@ -9,6 +9,7 @@ from datetime import date, datetime
 import numpy as np
 
 from mlcore.demand.calendar import moment, period_of, start_of
+from mlcore.demand.intervals import CLOSED
 from mlcore.demand.panel import Panel, build
 from mlcore.demand.result import ForecastSet, Key, level_name
 from mlcore.demand.series import SeriesSet
@@ -19,7 +20,8 @@ class Accuracy:
     """How the vintages did on one level (total, product, region, cell or all) or one series, at one step or all (`horizon` None).
 
     origins: vintages that had something to be held against. values: forecasts compared. wape: Σ|error| / Σ actual, None where nothing
-    came; mase: mean of |error| / seasonal naive's mean error in the history before the vintage. coverage: shares inside the intervals.
+    came; mase: mean of |error| / seasonal naive's mean error in the history before the vintage. coverage: shares inside the intervals,
+    closed days (a Sunday forecast at less than a twentieth of the mean) left out: they are always right.
     """
 
     level: str
@@ -32,8 +34,8 @@ class Accuracy:
     naive_wape: float | None
     mase: float
     naive_mase: float
-    coverage80: float
-    coverage95: float
+    coverage80: float | None
+    coverage95: float | None
 
     @property
     def one_minus_wape(self) -> float | None:
@@ -57,6 +59,7 @@ class Errors:
     vintage: np.ndarray
     step: np.ndarray
     actual: np.ndarray
+    business: np.ndarray
     error: np.ndarray
     naive: np.ndarray
     scale: np.ndarray
@@ -76,14 +79,16 @@ class Errors:
             naive_wape=float(naive.sum() / total) if total > 0 else None,
             mase=float((error / scale).mean()) if mask.any() else 0.0,
             naive_mase=float((naive / scale).mean()) if mask.any() else 0.0,
-            coverage80=float(self.inside80[mask].mean()) if mask.any() else 0.0,
-            coverage95=float(self.inside95[mask].mean()) if mask.any() else 0.0,
+            coverage80=float(self.inside80[mask & self.business].mean()) if (mask & self.business).any() else None,
+            coverage95=float(self.inside95[mask & self.business].mean()) if (mask & self.business).any() else None,
         )
 
 
-def actuals(history: SeriesSet, *, frequency: str, as_of: date | datetime | str, measure: str = "count") -> dict[Key, dict[str, float]]:
+def actuals(
+    history: SeriesSet, *, frequency: str, as_of: date | datetime | str, measure: str = "count", country: str | None = None
+) -> dict[Key, dict[str, float]]:
     """What came: {(product, region): {first day of the period, ISO: value}} of complete, known periods up to `as_of`. For charts as well."""
-    panel = _panel(history, frequency, as_of, measure)
+    panel = _panel(history, frequency, as_of, measure, country)
     days = [str(day) for day in start_of(panel.periods, frequency)]
     return {
         key: {day: float(value) for day, value in zip(days, row, strict=True) if not np.isnan(value)}
@@ -91,20 +96,20 @@ def actuals(history: SeriesSet, *, frequency: str, as_of: date | datetime | str,
     }
 
 
-def _panel(history: SeriesSet, frequency: str, as_of: date | datetime | str, measure: str) -> Panel:
-    return build(history, frequency=frequency, as_of=moment(as_of), measure=measure, country=None, horizon=1)
+def _panel(history: SeriesSet, frequency: str, as_of: date | datetime | str, measure: str, country: str | None) -> Panel:
+    return build(history, frequency=frequency, as_of=moment(as_of), measure=measure, country=country, horizon=1, whole=True)
 
 
 def errors(vintages: Iterable[ForecastSet], history: SeriesSet, as_of: date | datetime | str) -> Errors:
-    """Every forecast of the vintages (of one frequency and measure) whose period is over at `as_of` and known, a naive beside it."""
+    """Every forecast of the vintages (of one frequency and measure) whose period is known at `as_of`, the naive one beside it."""
     vintages = list(vintages)
     rows: dict[str, list] = {name: [] for name in Errors.__dataclass_fields__}
     if vintages:
-        kinds = {(each.frequency, each.measure) for each in vintages}
+        kinds = {(each.frequency, each.measure, each.country) for each in vintages}
         if len(kinds) > 1:
-            raise ValueError("Vintages of several frequencies or measures can't be held against one history.")
-        frequency, measure = kinds.pop()
-        panel = _panel(history, frequency, as_of, measure)
+            raise ValueError("Vintages of several frequencies, measures or countries can't be held against one history.")
+        frequency, measure, country = kinds.pop()
+        panel = _panel(history, frequency, as_of, measure, country)
         place = {key: k for k, key in enumerate(panel.keys)}
         for number, vintage in enumerate(vintages):
             _compare(vintage, number, panel, place, rows)
@@ -123,6 +128,7 @@ def _compare(vintage: ForecastSet, number: int, panel: Panel, place: dict[Key, i
         node = place.get(series.key)
         if node is None:
             continue
+        usual = CLOSED * np.mean([row.point for row in series.rows] or [0.0])
         for row in series.rows:
             position = at + row.step - 1
             actual = panel.observed[node, position] if 0 <= position < panel.t else np.nan
@@ -133,6 +139,7 @@ def _compare(vintage: ForecastSet, number: int, panel: Panel, place: dict[Key, i
                 "vintage": number,
                 "step": row.step,
                 "actual": actual,
+                "business": row.point >= usual,
                 "error": abs(actual - row.point),
                 "naive": abs(actual - row.baseline),
                 "scale": scale[node],

@@ -13,7 +13,7 @@ SPREAD = {"daily": 56, "weekly": 26, "monthly": 18}
 OUTLIER = 6.0
 """Robust standard deviations beyond which a value is an outlier; it is taken as half as far away."""
 PATIENCE = {"daily": 3, "weekly": 2, "monthly": 1}
-"""As many outliers in a row are capped; then it is a new level."""
+"""After as many outliers on the same side, within twice as many periods, it is a new level."""
 BIRTH = 5.0
 """Zeros before the first application where this many were to be expected, had the series been alive."""
 
@@ -32,8 +32,12 @@ def usual(values: np.ndarray, kind: Frequency) -> np.ndarray:
     return np.where(n > 0, (low + high) / 2, np.nan)
 
 
-def empty_runs(series: np.ndarray, kind: Frequency, implausible: float) -> list[tuple[int, int]]:
-    """[start, end) of runs of zeros in a (t,) series that are too long to be chance, given what was usual before them (Poisson)."""
+def empty_runs(series: np.ndarray, kind: Frequency, implausible: float, excused: np.ndarray | None = None) -> list[tuple[int, int]]:
+    """[start, end) of runs of zeros in a (t,) series that are too long to be chance, given what was usual before them (Poisson).
+
+    excused: (t,) bool, days on which nothing is to be expected anyway.
+    """
+    excused = np.zeros(len(series), dtype=bool) if excused is None else excused
     zero = np.nan_to_num(series, nan=0.0) == 0
     edges = np.flatnonzero(np.diff(np.concatenate([[False], zero, [False]]).astype(int)))
     found = []
@@ -43,7 +47,7 @@ def empty_runs(series: np.ndarray, kind: Frequency, implausible: float) -> list[
             continue
         if kind.name == "daily":
             by_weekday = np.array([_mean(before[(np.arange(start - len(before), start) % 7) == k]) for k in range(7)])
-            expected = np.nan_to_num(by_weekday)[np.arange(start, end) % 7].sum()
+            expected = by_weekday[np.arange(start, end) % 7][~excused[start:end]].sum()
         else:
             expected = _mean(before) * (end - start)
         if expected >= implausible:
@@ -105,7 +109,8 @@ def cap_outliers(values: np.ndarray, kind: Frequency, *, floor: float) -> np.nda
     side = np.sign(residual)
     patience = PATIENCE[kind.name]
     for at in range(patience, odd.shape[1]):
-        before = odd[:, at - patience : at] & (side[:, at - patience : at] == side[:, at : at + 1])
-        kept[:, at] &= ~before.all(axis=1)
+        lately = slice(max(at - 2 * patience, 0), at)
+        same = odd[:, lately] & (side[:, lately] == side[:, at : at + 1])
+        kept[:, at] &= same.sum(axis=1) < patience
     pulled = np.maximum(centre + side * OUTLIER / 2 * spread, 0.0) ** 2
     return np.where(kept, pulled, values)

@@ -13,10 +13,11 @@ NORMAL_RATIO = 1.53
 POOL = 4.0
 """A series' own spread weighs as its origins, that of its level as this many."""
 
-FADE = 0.9
-INFLATE = 1.0
+FADE = 0.85
 """Weight of an origin's errors per origin since: what is made next resembles the last ones most (Barber, Candès et al. 2023)."""
 TINY = 1e-9
+CLOSED = 0.05
+"""Periods forecast below this share of the mean (a Sunday) are trivially right: they say nothing of the others' errors."""
 ENOUGH = 19
 """Origins that a 95 % quantile takes: fewer have no twentieth."""
 
@@ -46,8 +47,8 @@ def intervals(
     not known of the spread widens the interval; then pooled, and the (n + 1)·level-th smallest taken.
     """
     k, n, h = points.shape
-    mean = np.maximum(_mean(np.where(np.isnan(actual), np.nan, points), (0, 2)), 1e-9)[:, None]
-    known = ~np.isnan(actual)
+    mean = np.maximum(_mean(np.where(np.isnan(actual), np.nan, points), (0, 2)), TINY)[:, None]
+    known = ~np.isnan(actual) & (points >= CLOSED * mean)
     best, score, kind = np.full(n, -np.inf), np.zeros((k, n, h)), np.zeros(n, int)
     forms = _transforms(mean)
     for number, (g, _, slope) in enumerate(forms):
@@ -99,10 +100,11 @@ def _widths(score: np.ndarray, origins: np.ndarray) -> np.ndarray:
     known = ~np.isnan(score)
     filled = np.where(known, score, 0.0)
     steps = np.arange(1, h + 1)
+    until = np.append(origins, origins[-1] + h)
     spreads = np.full((k + 1, n), np.nan)
     for now in range(1, k + 1):
         # The errors that had shown by then, the later the heavier; at the end (now = k) all of them
-        fade = np.where(origins[:now, None] + steps <= origins[now], FADE ** np.arange(now)[::-1, None], 0.0)
+        fade = np.where(origins[:now, None] + steps <= until[now], FADE ** np.arange(now)[::-1, None], 0.0)
         sums = np.einsum("kh,knh->n", fade, filled[:now])
         count = np.einsum("kh,knh->n", fade, known[:now].astype(float))
         if not count.sum() > 0:
@@ -113,11 +115,24 @@ def _widths(score: np.ndarray, origins: np.ndarray) -> np.ndarray:
         spreads[now] = weight * sums / np.maximum(count, TINY) + (1 - weight) * pooled
     if not np.nanmax(np.append(spreads[k], 0.0)) > 0:
         return np.zeros((2, n))
-    least = 0.05 * np.nanmean(spreads[k])
-    ratio = score / np.maximum(spreads[:k, :, None], least)
-    ratio = np.sort(ratio[~np.isnan(ratio)])
-    effective = max(int((~np.isnan(score / spreads[:k, :, None])).any(axis=(1, 2)).sum()), 1)
-    found = [np.quantile(ratio, min(level * (1 + INFLATE / effective), 1.0)) if len(ratio) else 0.0 for level in LEVELS]
-    if effective < ENOUGH:
+    ratio = score / np.maximum(spreads[:k, :, None], 0.05 * np.nanmean(spreads[k]))
+    values = np.sort(ratio[~np.isnan(ratio)])
+    if not len(values):
+        return np.zeros((2, n))
+    effective = _effective(ratio)
+    found = [np.quantile(values, min(level * (1 + 1 / effective), 1.0)) for level in LEVELS]
+    if (~np.isnan(ratio)).any(axis=(1, 2)).sum() < ENOUGH:
         found[1] = max(found[1], NORMAL_RATIO * found[0])
     return np.array(found)[:, None] * spreads[k]
+
+
+def _effective(ratio: np.ndarray) -> float:
+    """As many independent scores as the (k, n, h) dependent ones are worth: those of one origin share its luck (Kish's design effect)."""
+    known = ~np.isnan(ratio)
+    count = known.sum(axis=(1, 2))
+    means = _mean(ratio, (1, 2))[count > 0]
+    clusters = len(means)
+    if clusters < 2:
+        return 1.0
+    between = means.var(ddof=1)
+    return float(np.clip(clusters * ratio[known].var() / max(between, TINY), clusters / 2, known.sum()))

@@ -65,8 +65,13 @@ class Panel:
         return np.arange(self.n - self.parts.shape[1], self.n)
 
 
-def build(history: SeriesSet, *, frequency: str, as_of: np.datetime64, measure: str, country: str | None, horizon: int) -> Panel:
-    """The panel of what was known at `as_of` (datetime64, UTC), with room for `horizon` periods of holidays ahead."""
+def build(
+    history: SeriesSet, *, frequency: str, as_of: np.datetime64, measure: str, country: str | None, horizon: int, whole: bool = False
+) -> Panel:
+    """The panel of what was known at `as_of` (datetime64, UTC), with room for `horizon` periods of holidays ahead.
+
+    whole: with the years before `OLDEST` as well, for comparing rather than for forecasting.
+    """
     kind = frequency_of(frequency)
     history, later = history.known(as_of)
     values = history.values(measure)
@@ -83,7 +88,7 @@ def build(history: SeriesSet, *, frequency: str, as_of: np.datetime64, measure: 
         if history.from_rows:  # counts of an unfinished week or month may be whole or not, who knows
             so_far = np.bincount(history.leaf[current], np.nan_to_num(values[current]), minlength=len(history))
     past = period < now
-    if past.any():
+    if past.any() and not whole:
         past &= period >= period[past].max() - OLDEST[frequency]
     panel = Panel(kind, keys, parts, np.zeros(0, int), now, *_empty(len(keys)), so_far, np.zeros(0, int), notes=notes)
     panel.node_notes = [[] for _ in keys]
@@ -99,7 +104,12 @@ def build(history: SeriesSet, *, frequency: str, as_of: np.datetime64, measure: 
     np.add.at(dense, (history.leaf[past], period[past] - first), values[past])
     named = np.zeros(now - first, dtype=bool)
     named[period[past] - first] = True
-    _settle(panel, dense, named, history, first, country, horizon, measure)
+    size = _mean_size(history) if measure == "amount" else 1.0
+    _holidays(panel, first, country, horizon)
+    dense, start = _without_gaps(panel, dense, named, history, first, size)
+    panel.periods = np.arange(start, start + dense.shape[1])
+    panel.holiday, panel.working = panel.holiday[start - first :], panel.working[start - first :]
+    _tidy(panel, dense, floor=0.5 if measure == "count" else 0.0)
     return panel
 
 
@@ -139,65 +149,57 @@ def _first_whole(history: SeriesSet, period: np.ndarray, past: np.ndarray, kind:
     return first + 1
 
 
-def _settle(
-    panel: Panel, dense: np.ndarray, named: np.ndarray, history: SeriesSet, first: int, country: str | None, horizon: int, measure: str
-) -> None:
-    """Gaps, holes, holidays, births and outliers, each into `clean` and into words."""
+def _without_gaps(
+    panel: Panel, dense: np.ndarray, named: np.ndarray, history: SeriesSet, first: int, size: float
+) -> tuple[np.ndarray, int]:
+    """`dense` with NaN where nothing is known, cut behind the last hole and before what was not delivered; and its first period."""
     kind = panel.frequency
     if history.from_rows:
         total = np.where(np.isnan(dense).any(axis=0), np.nan, np.nansum(dense, axis=0))
-        size = _mean_size(history) if measure == "amount" else 1.0
-        gaps = empty_runs(total / size, kind, IMPLAUSIBLE)
+        gaps = empty_runs(total / size, kind, IMPLAUSIBLE, excused=panel.holiday[: dense.shape[1]] >= 0)
     else:
-        gaps = _runs(~named)
-    trailing = next((run for run in gaps if run[1] == dense.shape[1]), None)
+        gaps = _runs(~named | np.isnan(dense).all(axis=0))
     for start, end in gaps:
         dense[:, start:end] = np.nan
-    if trailing:
-        start = trailing[0]
+    if gaps and gaps[-1][1] == dense.shape[1]:
+        start, _ = gaps.pop()
         since = _day(first + start, kind)
-        panel.notes.append(f"Nothing is known since {since}: these {kind.noun}s are taken as not delivered, not as zero.")
         panel.lead = dense.shape[1] - start
         dense = dense[:, :start]
-        gaps = [run for run in gaps if run is not trailing]
+        panel.notes.append(f"Nothing is known since {since}: these {kind.noun}s are taken as not delivered, not as zero.")
         if panel.lead > HOLE[kind.name]:
             panel.reason = f"Nothing has come in since {since}: too long ago to forecast from."
     for start, end in gaps:
         days = f"{_day(first + start, kind)} to {_day(first + end - 1, kind)}"
         panel.notes.append(f"No applications from {days}: a gap or closure, not zeros.")
-    holes = [run for run in gaps if run[1] - run[0] > HOLE[kind.name]]
-    if holes:
-        cut = holes[-1][1]
+    cut = max((end for start, end in gaps if end - start > HOLE[kind.name]), default=0)
+    if cut:
         panel.notes.append(f"The history before {_day(first + cut, kind)} lies behind a hole and is not used.")
-        dense, first = dense[:, cut:], first + cut
-    panel.periods = np.arange(first, first + dense.shape[1])
-    _holidays(panel, country, horizon)
-    leaves = fill(dense.copy(), kind)
-    known = np.where(np.isnan(dense), leaves, dense)
+    return dense[:, cut:], first + cut
+
+
+def _tidy(panel: Panel, dense: np.ndarray, floor: float) -> None:
+    """Sums, births, holidays, closures and outliers, into `observed` and `clean` and into words. floor: see `cap_outliers`."""
+    kind = panel.frequency
+    known = np.where(np.isnan(dense), fill(dense.copy(), kind), dense)
     panel.observed = np.where((panel.parts @ ~np.isnan(dense)) > 0, panel.parts.astype(float) @ np.nan_to_num(known), np.nan)
     panel.clean, panel.first = forget_unborn(panel.observed.copy())
-    if (panel.holiday[: panel.t] >= 0).any():
-        panel.clean[:, panel.holiday[: panel.t] >= 0] = np.nan
+    panel.clean[:, panel.holiday[: panel.t] >= 0] = np.nan
     _closures(panel)
     panel.clean = fill(panel.clean, kind)
-    caps = cap_outliers(panel.clean, kind, floor=0.5 if measure == "count" else 0.0)
-    for node, at in zip(*np.nonzero(caps != panel.clean), strict=True):
-        if np.isnan(caps[node, at]):
-            continue
-        panel.node_notes[node].append(
-            f"{_day(int(panel.periods[at]), kind)}: {_number(panel.clean[node, at])} is an outlier, taken as {_number(caps[node, at])}."
-        )
-    panel.clean = caps
+    capped = cap_outliers(panel.clean, kind, floor=floor)
+    for node, at in zip(*np.nonzero((capped != panel.clean) & ~np.isnan(capped)), strict=True):
+        was, now = _number(panel.clean[node, at]), _number(capped[node, at])
+        panel.node_notes[node].append(f"{_day(int(panel.periods[at]), kind)}: {was} is an outlier, taken as {now}.")
+    panel.clean = capped
 
 
-def _holidays(panel: Panel, country: str | None, horizon: int) -> None:
+def _holidays(panel: Panel, first: int, country: str | None, horizon: int) -> None:
     """Which days are holidays (daily), or how many working days fall on one (weekly, monthly), up to the last period asked for."""
     kind = panel.frequency
-    ahead = np.arange(panel.periods[0], panel.origin + horizon + 1) if len(panel.periods) else np.zeros(0, int)
+    ahead = np.arange(first, panel.origin + horizon + 1)
     panel.holiday = np.full(len(ahead), -1)
     panel.working = np.zeros(len(ahead))
-    if not len(ahead):
-        return
     days = start_of(ahead, kind.name)
     names, note = holiday_names(country, days[0], days[-1] + 31)
     if note:
