@@ -101,7 +101,8 @@ def _with_counts(wanted: list[int]) -> dict[int, _Subject]:
             for column in ("hub_keys", "shared_people", "strongest_match", "double_matches", "direct_frauds", "component_size"):
                 subject.features[column] = 0
             subject.features["component_frauds"] = 0
-            subject.features[f"other_names_{KINDS[kind]}"] = 0
+            # Without a name of his own it can't be said whether the names on other applications are another's.
+            subject.features[f"other_names_{KINDS[kind]}"] = None if subject.name is None else 0
     return subjects
 
 
@@ -119,8 +120,9 @@ def _look_back(subjects: dict[int, _Subject], wanted: list[int]) -> None:
         if (pk, kind, digest) in hubs:
             continue
         column = f"other_names_{KINDS[kind]}"
-        names = {name for _, _, name in members if name is not None and name != subject.name}
-        subject.features[column] = max(len(names), subject.features[column] or 0)
+        if subject.name is not None:
+            names = {name for _, _, name in members if name is not None and name != subject.name}
+            subject.features[column] = max(len(names), subject.features[column] or 0)
         for other, at, name in members:
             subject.neighbours[other].add(kind)
             subject.names[other] = name

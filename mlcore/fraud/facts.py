@@ -40,7 +40,7 @@ _WINDOW_LABELS = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 da
 
 @dataclass(frozen=True, slots=True)
 class LinkFeature:
-    """label: what the number is, for a person. Missing: the application has no such identifier, or it is a hub."""
+    """label: what the number is, for a person. Missing: the application has no such identifier (or no name to compare), or it is a hub."""
 
     name: str
     label: str

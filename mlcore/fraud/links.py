@@ -107,16 +107,20 @@ def _chunks(weights: np.ndarray) -> list[np.ndarray]:
 
 
 def _other_names(ids: Identifiers, pairs: Sorted, names: np.ndarray, n: int) -> dict[str, np.ndarray]:
-    """Distinct names, other than the applicant's own, on earlier applications with his identifier; NaN for none or a hub."""
+    """Distinct names, other than the applicant's own, on earlier applications with his identifier; NaN for none or a hub.
+
+    NaN too where he states no name: whether the others are his own can't be said.
+    """
     made = {}
     for number, kind in enumerate(LINKING):
         column = np.full(n, np.nan, dtype=np.float32)
-        column[ids.row[ids.kind == number]] = 0
+        mine = ids.row[ids.kind == number]
+        column[mine[names[mine] >= 0]] = 0
         made[f"other_names_{kind}"] = column
     hub = pairs.before >= HUB_LIMIT
     for number, kind in enumerate(LINKING):
         made[f"other_names_{kind}"][pairs.row[hub & (pairs.kind == number)]] = np.nan
-    usable = np.flatnonzero((pairs.before > 0) & ~hub)
+    usable = np.flatnonzero((pairs.before > 0) & ~hub & (names[pairs.row] >= 0))
     for chunk in _chunks(pairs.before[usable]):
         mine, theirs = _expanded(pairs, usable[chunk])
         name = names[pairs.row[theirs]]

@@ -31,7 +31,7 @@ def features_of(row: int, at: list[int], ids: list[dict[str, str]], frauds: list
     open_keys = [key for key in mine if len(earlier[key]) < HUB_LIMIT]
     for kind, value in open_keys:
         names = {ids[i]["name"] for i in earlier[kind, value] if "name" in ids[i]} - {ids[row].get("name")}
-        made[f"other_names_{kind}"] = len(names)
+        made[f"other_names_{kind}"] = len(names) if "name" in ids[row] else NAN
     made["hub_keys"] = len(mine) - len(open_keys)
     neighbours = {i for key in open_keys for i in earlier[key]}
     shared = {i: {kind for kind, value in open_keys if ids[i].get(kind) == value} for i in neighbours}
