@@ -16,13 +16,15 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from loans.admin import charts
+from loans.admin import charts, curves
 from loans.admin.base import DeskAdmin, ReadOnly, badge, grade_badge
 from loans.admin.deciding import DECIDES, Attempt, Deciding, decision_forms
 from loans.admin.filters import BandFilter, DaysFilter, FlagFilter, GradeFilter, ViewFilter
+from loans.admin.training_run import TRAINS
+from loans.admin.what_if import WhatIfPage
 from loans.models import LoanApplication, ModelState
 from loans.queries import fraud, inbox
-from loans.queries.application_page import STATUS_TONES, application_page
+from loans.queries.application_page import STATUS_TONES, Page, application_page
 from loans.queries.inbox import Emptiness
 from loans.queries.words import age, code, days, money, percent
 
@@ -32,7 +34,7 @@ OLD_DAYS = 14
 
 
 @admin.register(LoanApplication)
-class LoanApplicationAdmin(Deciding, ReadOnly, DeskAdmin):
+class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
     ordering = ("submitted_at", F("default_probability").desc(nulls_first=True), "pk")
     list_display = ("external_reference", "applicant_name", "amount_shown", "purpose_shown", "waiting", "risk", "status_shown")
     list_filter = (
@@ -165,6 +167,7 @@ class LoanApplicationAdmin(Deciding, ReadOnly, DeskAdmin):
         return [
             self.at("<int:object_id>/decide/", self.decide_view, "decide"),
             self.at("<int:object_id>/score/", self.score_view, "score"),
+            self.at("<int:object_id>/what-if/", self.what_if_view, "what_if"),
         ]
 
     def get_object(self, request: HttpRequest, object_id: Any, from_field: str | None = None) -> LoanApplication | None:
@@ -206,6 +209,8 @@ class LoanApplicationAdmin(Deciding, ReadOnly, DeskAdmin):
             "original": application,
             "page": page,
             "dots": charts.dots(page.risk.many, page.risk.of) if page.risk else None,
+            **self._amounts(page, trains=user.has_perm(TRAINS)),
+            "what_if_url": reverse("admin:loans_loanapplication_what_if", args=[application.pk]),
             "fraud": fraud.flags_for(application) if user.has_perm("loans.view_fraudflag") else None,
             "may_decide": may_decide and application.is_decidable,
             "why_not": "" if may_decide else "Your role may look at applications, not decide them.",
@@ -224,3 +229,14 @@ class LoanApplicationAdmin(Deciding, ReadOnly, DeskAdmin):
             else "",
         }
         return self.render(request, "admin/loans/loanapplication/page.html", context)
+
+    def _amounts(self, page: Page, *, trains: bool) -> dict[str, Any]:
+        """The amount range's picture, or where to train a model that would give one."""
+        estimate = page.amounts.estimate if page.amounts else None
+        if estimate is None:
+            return {"train_url": reverse("admin:loans_modelversion_changelist") if trains else ""}
+        asked = page.application.amount
+        return {
+            "amount_picture": curves.amount_range(estimate.low, estimate.middle, estimate.high, asked, estimate.cap),
+            "cap_label": money(estimate.cap) if estimate.cap is not None else "",
+        }

@@ -61,7 +61,7 @@ def calibration(rows: list[dict[str, Any]]) -> Chart | None:
     if not rows:
         return None
     most = max(max(float(row["predicted"]), float(row.get("high") or row["observed"])) for row in rows)
-    x, y, ticks = _scales(most)
+    x, y, ticks = scales(most)
     marks = [
         {
             "x": x(row["predicted"]),
@@ -74,8 +74,8 @@ def calibration(rows: list[dict[str, Any]]) -> Chart | None:
     ]
     return Chart(
         marks,
-        [Tick(x(tick), _percent(tick)) for tick in ticks],
-        [Tick(y(tick), _percent(tick)) for tick in ticks],
+        [Tick(x(tick), share_label(tick)) for tick in ticks],
+        [Tick(y(tick), share_label(tick)) for tick in ticks],
         line=f"{x(0)},{y(0)} {x(ticks[-1])},{y(ticks[-1])}",
     )
 
@@ -86,7 +86,7 @@ def distribution(data: dict[str, Any]) -> Chart | None:
     if len(edges) < 2 or len(repaid) != len(edges) - 1 or len(defaulted) != len(repaid):
         return None
     most = max(a + b for a, b in zip(repaid, defaulted, strict=True)) or 1
-    x, _, ticks = _scales(float(edges[-1]), whole=False)
+    x, _, ticks = scales(float(edges[-1]), whole=False)
     span = HEIGHT - BOTTOM - TOP
     width = (WIDTH - LEFT - RIGHT) / len(repaid)
     marks = []
@@ -103,11 +103,11 @@ def distribution(data: dict[str, Any]) -> Chart | None:
                 "title": f"{edges[number]:.1%}–{edges[number + 1]:.1%}: {good:,} repaid, {bad:,} defaulted",
             }
         )
-    steps = _steps(most)
+    counts = steps(most)
     return Chart(
         marks,
-        [Tick(x(tick), _percent(tick)) for tick in ticks if tick <= edges[-1]],
-        [Tick(f"{HEIGHT - BOTTOM - span * step / most:.1f}", f"{step:,.0f}") for step in steps if step <= most],
+        [Tick(x(tick), share_label(tick)) for tick in ticks if tick <= edges[-1]],
+        [Tick(f"{HEIGHT - BOTTOM - span * step / most:.1f}", f"{step:,.0f}") for step in counts if step <= most],
     )
 
 
@@ -115,17 +115,18 @@ def roc(data: dict[str, Any]) -> Chart | None:
     wrong, right = data.get("false_positive_rate") or [], data.get("true_positive_rate") or []
     if len(wrong) < 2 or len(wrong) != len(right):
         return None
-    x, y, ticks = _scales(1.0)
+    x, y, ticks = scales(1.0)
     return Chart(
         [],
-        [Tick(x(tick), _percent(tick)) for tick in ticks],
-        [Tick(y(tick), _percent(tick)) for tick in ticks],
+        [Tick(x(tick), share_label(tick)) for tick in ticks],
+        [Tick(y(tick), share_label(tick)) for tick in ticks],
         line=" ".join(f"{x(a)},{y(b)}" for a, b in zip(wrong, right, strict=True)),
     )
 
 
-def _scales(most: float, *, whole: bool = True) -> tuple[Any, Any, list[float]]:
-    ticks = _steps(most)
+def scales(most: float, *, whole: bool = True) -> tuple[Any, Any, list[float]]:
+    """Functions from a value to its x and its y, both from 0 to `most` (with `whole`, to the next round step), and the round steps."""
+    ticks = steps(most)
     top = ticks[-1] if whole else most
 
     def x(value: float) -> str:
@@ -137,7 +138,7 @@ def _scales(most: float, *, whole: bool = True) -> tuple[Any, Any, list[float]]:
     return x, y, ticks
 
 
-def _steps(most: float) -> list[float]:
+def steps(most: float) -> list[float]:
     """Round steps from 0 to the first that reaches `most`, four to six of them."""
     rough = max(most, 1e-6) / 4
     magnitude = 10 ** math.floor(math.log10(rough))
@@ -145,5 +146,5 @@ def _steps(most: float) -> list[float]:
     return [number * step for number in range(math.ceil(most / step - 1e-9) + 1)]
 
 
-def _percent(share: float) -> str:
+def share_label(share: float) -> str:
     return f"{share:.0%}" if abs(share * 100 - round(share * 100)) < 1e-6 else f"{share:.1%}"

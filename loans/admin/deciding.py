@@ -127,7 +127,7 @@ def decision_forms(page: Any, attempt: Attempt) -> list[DecisionForm]:
         blocked = "Without a score it can't be approved." if outcome == "approve" and page.risk is None else ""
         mine = attempt if attempt.outcome == outcome else Attempt()
         reasons = pack.reasons[outcome]
-        suggested = _suggested(page.risk.against, reasons) if outcome == "decline" and page.risk else []
+        suggested = _suggested(page.risk, reasons) if outcome == "decline" and page.risk else []
         named = {each.code for each in suggested if not each.note}
         others = [reason for reason in reasons.values() if reason.code not in named]
         advice = page.risk.advice if page.risk else None
@@ -141,10 +141,13 @@ def decision_forms(page: Any, attempt: Attempt) -> list[DecisionForm]:
     return made
 
 
-def _suggested(against: list[Any], reasons: dict[str, Any]) -> list[Suggested]:
-    """What the model holds against the applicant, as reasons of the rule pack; one without a code of its own goes into the note."""
-    made: list[Suggested] = []
-    for bar in against:
+def _suggested(risk: Any, reasons: dict[str, Any]) -> list[Suggested]:
+    """The knock-out rules that decided, then what the model holds against the applicant, as reasons of the rule pack; one without a code of
+    its own goes into the note.
+    """
+    rules = risk.advice.knock_outs if risk.advice else []
+    made = [Suggested(rule.code, reasons[rule.code].text) for rule in rules if rule.code in reasons]
+    for bar in risk.against:
         if bar.code in reasons and not reasons[bar.code].note_required:
             made.append(Suggested(bar.code, reasons[bar.code].text))
         elif "other" in reasons:

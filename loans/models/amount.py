@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 class AmountEstimateQuerySet(models.QuerySet):
     def latest_of(self, application: object) -> AmountEstimate | None:
-        return self.filter(application=application).order_by("-pk").select_related("model_version").first()
+        return self.filter(application=application).order_by("-pk").select_related("model_version").defer("model_version__report").first()
 
 
 class AmountEstimate(models.Model):

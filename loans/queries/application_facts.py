@@ -42,7 +42,13 @@ def field_value(application: LoanApplication, name: str) -> str:
         return shown((application.attributes or {}).get(name))
     if name == "product":
         return application.product.name if application.product_id else NOT_GIVEN
-    value = getattr(application, name)
+    return value_text(name, getattr(application, name))
+
+
+def value_text(name: str, value: Any, unit: str = "") -> str:
+    """A value that this field has, or might have, as text. unit: of one of the lender's own attributes."""
+    if name not in APPLICATION_FIELDS:
+        return shown(value, unit)
     if value is None or value == "":
         return NOT_GIVEN
     spec = APPLICATION_FIELDS[name]
@@ -53,7 +59,7 @@ def field_value(application: LoanApplication, name: str) -> str:
     if spec.unit == "months":
         return months(value)
     if spec.kind == "count":
-        return f"{value:,}"
+        return f"{value:,.0f}"
     return code(value) if spec.kind == "code" else str(value)
 
 

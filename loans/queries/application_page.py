@@ -19,6 +19,7 @@ from loans.models import (
 )
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS
 from loans.queries import inbox
+from loans.queries.application_amount import Amounts, amounts
 from loans.queries.application_facts import Fact, Group, affordability, fact, groups
 from loans.queries.application_risk import Risk, risk
 from loans.queries.model_page import Worth, worth
@@ -73,6 +74,7 @@ class Page:
     outcome: LoanOutcome | None
     previous: LoanApplication | None
     next: LoanApplication | None
+    amounts: Amounts | None = None
     definitions: dict[str, AttributeDefinition] = field(default_factory=dict)
 
 
@@ -112,6 +114,7 @@ def application_page(application: LoanApplication, visible: Any, *, now: datetim
         outcome=LoanOutcome.objects.filter(pk=application.pk).first() if outcomes else None,
         previous=inbox.neighbour(application, visible, forward=False),
         next=inbox.neighbour(application, visible),
+        amounts=amounts(application),
         definitions=definitions,
     )
 

@@ -33,14 +33,29 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class KnockOut:
+    """A rule that ruled the application out: its name, its condition, and what the applicant is told, with the rule pack's code of it."""
+
+    rule: str
+    in_words: str
+    told: str
+    code: str = ""
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> KnockOut:
+        rule = str(row.get("rule") or "")
+        return cls(rule, str(row.get("in_words") or rule), str(row.get("text") or ""), str(row.get("code") or ""))
+
+
+@dataclass(frozen=True)
 class Advised:
-    """What the policy made of the score: `text` says why. knock_outs: the rules that decided it, in words."""
+    """What the policy made of the score: `text` says why. knock_outs: the rules that decided it."""
 
     outcome: str
     label: str
     tone: str
     text: str
-    knock_outs: list[str]
+    knock_outs: list[KnockOut]
 
 
 @dataclass(frozen=True)
@@ -133,10 +148,10 @@ def advised(prediction: Prediction, value: Worth | None) -> Advised | None:
     if prediction.advice not in ADVICE:
         return None
     label, tone = ADVICE[prediction.advice]
-    knock_outs = [str(row.get("in_words") or row.get("rule")) for row in prediction.knock_outs or [] if isinstance(row, dict)]
+    knock_outs = [KnockOut.of(row) for row in prediction.knock_outs or [] if isinstance(row, dict)]
     policy, here = prediction.policy, percent(prediction.probability)
     if knock_outs:
-        text = "Ruled out whatever the score is:"
+        text = "A knock-out rule decided, not the score."
     elif policy is None:
         cut = percent(value.cut) if value and value.cut is not None else "the break-even"
         side = "below" if prediction.advice == "approve" else "at or above"

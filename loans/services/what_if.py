@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """proposals: nearest first, each {"changes": [{"title", "unit", "old", "new", "follows"}], "probability"}.
+    """proposals: nearest first, each {"changes": [{"column", "title", "unit", "old", "new", "follows"}], "probability"}.
 
     knock_outs: rules that rule the application out as it stands; no change of the score helps while one holds.
     """
@@ -49,7 +49,14 @@ def what_if(application: LoanApplication) -> WhatIf:
         proposals=[
             {
                 "changes": [
-                    {"title": change.title, "unit": change.unit, "old": change.old, "new": change.new, "follows": change.follows}
+                    {
+                        "column": change.column,
+                        "title": change.title,
+                        "unit": change.unit,
+                        "old": change.old,
+                        "new": change.new,
+                        "follows": change.follows,
+                    }
                     for change in proposal.changes
                 ],
                 "probability": proposal.probability,

@@ -4,6 +4,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   keyboard();
   document.querySelectorAll("[data-progress-url]").forEach(watch);
+  document.querySelectorAll("details[data-load-url]").forEach((panel) => panel.addEventListener("toggle", () => load(panel)));
   document.querySelectorAll("[data-copy]").forEach((button) => {
     button.addEventListener("click", async () => {
       const source = document.getElementById(button.dataset.copy);
@@ -50,6 +51,29 @@ function keyboard() {
     const link = document.querySelector(`a[data-key="${CSS.escape(key)}"]`);
     if (link) { event.preventDefault(); link.click(); }
   });
+}
+
+// What takes a second to work out is asked for when its panel is first opened. Where that fails, the link to its own page stays.
+async function load(panel) {
+  if (!panel.open || panel.dataset.loading) return;
+  panel.dataset.loading = "yes";
+  const into = panel.querySelector("[data-load-into]");
+  const before = [...into.childNodes];
+  const said = document.createElement("p");
+  said.textContent = "Trying out changes…";
+  into.replaceChildren(said);
+  into.setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch(panel.dataset.loadUrl, { credentials: "same-origin" });
+    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    into.replaceChildren(...page.body.childNodes);
+  } catch {
+    said.textContent = "It could not be worked out just now.";
+    into.replaceChildren(said, ...before);
+    delete panel.dataset.loading;
+  }
+  into.removeAttribute("aria-busy");
 }
 
 // In a list j and k go from row to row, and Enter opens the focused row's link as any link does.
