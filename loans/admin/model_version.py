@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
@@ -15,21 +16,28 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from loans.admin import charts
+from loans.admin import charts, curves
 from loans.admin.base import DeskAdmin, ReadOnly, badge, post_only
+from loans.admin.model_pages import ModelPages, reliability_rows
 from loans.admin.training_run import TRAINS
 from loans.models import ModelKind, ModelVersion, TrainingRun
 from loans.models.job import ACTIVE_RUN
+from loans.queries.model_amount import amount_model_page
+from loans.queries.model_fairness import fairness
 from loans.queries.model_page import SYNTHETIC, model_page
 from loans.queries.words import percent
 from loans.services import registry, training
 
 PROMOTES = "loans.promote_modelversion"
+TRAINED = {
+    ModelKind.DEFAULT_RISK: "fits several models on all loans with a known outcome and keeps the simplest that is as good as the best",
+    ModelKind.LOAN_AMOUNT: "fits the range of amounts that were carried",
+}
 STATE_TONES = {"champion": "success", "challenger": "primary", "shadow": "info"}
 
 
 @admin.register(ModelVersion)
-class ModelVersionAdmin(ReadOnly, DeskAdmin):
+class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
     ordering = ("kind", "-version")
     list_display = ("version_shown", "state_shown", "algorithm_shown", "auc", "default_rate", "trained_on", "created_by", "created")
     list_filter = ("kind", "state")
@@ -54,23 +62,25 @@ class ModelVersionAdmin(ReadOnly, DeskAdmin):
                     super().get_queryset(request, *args, **kwargs).defer("report").annotate(
                         auc_value=KT("report__champion__figures__auc__value"), auc_low=KT("report__champion__figures__auc__low"),
                         auc_high=KT("report__champion__figures__auc__high"), rate=KT("report__baselines__default_rate"),
-                        loans=KT("report__data__rows"), title=KT("report__choice__title"),
+                        loans=Coalesce(KT("report__data__rows"), KT("report__rows")), title=KT("report__choice__title"),
                     )
                 )  # fmt: skip
 
         return Versions
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        active = TrainingRun.objects.filter(state__in=ACTIVE_RUN).order_by("pk").first()
+        active = list(TrainingRun.objects.filter(state__in=ACTIVE_RUN).order_by("pk"))
+        busy = {run.kind for run in active}
         sees = request.user.has_perm("loans.view_trainingrun")
         return super().changelist_view(
             request,
             {
                 "train_url": reverse("admin:loans_modelversion_train") if request.user.has_perm(TRAINS) else "",
-                "kinds": ModelKind.choices,
-                "active_run": active,
-                "active_percent": round(100 * active.share_done) if active else 0,
-                "active_url": reverse("admin:loans_trainingrun_change", args=[active.pk]) if active and sees else "",
+                "kinds": [(kind, label, TRAINED[kind]) for kind, label in ModelKind.choices if kind in TRAINED and kind not in busy],
+                "active_runs": [
+                    (run, round(100 * run.share_done), reverse("admin:loans_trainingrun_change", args=[run.pk]) if sees else "")
+                    for run in active
+                ],
                 **(extra_context or {}),
             },
         )
@@ -79,6 +89,7 @@ class ModelVersionAdmin(ReadOnly, DeskAdmin):
         return [
             self.at("train/", self.train_view, "train"),
             self.at("<int:object_id>/promote/", self.promote_view, "promote"),
+            *self.page_paths(),
         ]
 
     @post_only
@@ -125,32 +136,31 @@ class ModelVersionAdmin(ReadOnly, DeskAdmin):
         return self._page(request, version)
 
     def _page(self, request: HttpRequest, version: ModelVersion, *, reason: str = "", problem: str = "") -> HttpResponse:
-        page = model_page(version)
         may_promote = request.user.has_perm(PROMOTES) and not version.is_champion
         serving = ModelVersion.objects.filter(kind=version.kind).defer("report").champion(version.kind) if not version.is_champion else None
         context = {
             "title": str(version),
             "original": version,
-            "page": page,
             "version": version,
             "tone": STATE_TONES.get(version.state, "default"),
             "synthetic": SYNTHETIC if version.synthetic else "",
             "serving": serving,
-            "calibration": charts.calibration(page.reliability),
-            "distribution": charts.distribution(page.distribution),
-            "roc": charts.roc(page.roc),
-            "reliability": [
-                {
-                    "rows": row.get("rows"),
-                    "predicted": percent(row.get("predicted")),
-                    "observed": percent(row.get("observed")),
-                    "interval": f"{percent(row.get('low'))}–{percent(row.get('high'))}",
-                }
-                for row in page.reliability
-            ],
+            "links": self.links(request, version),
             "promote_url": reverse("admin:loans_modelversion_promote", args=[version.pk]) if may_promote else "",
             "reason": reason,
             "problem": problem,
+        }
+        if version.kind == ModelKind.LOAN_AMOUNT:
+            return self.render(request, "admin/loans/modelversion/amount.html", context | {"page": amount_model_page(version)})
+        page = model_page(version)
+        context |= {
+            "page": page,
+            "fairness": fairness(version),
+            "calibration": charts.calibration(page.reliability),
+            "distribution": charts.distribution(page.distribution),
+            "roc": charts.roc(page.roc),
+            "quarters": curves.by_quarter(page.quarters),
+            "reliability": reliability_rows(page.reliability),
         }
         return self.render(request, "admin/loans/modelversion/page.html", context)
 

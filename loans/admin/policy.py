@@ -6,16 +6,19 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, Subquery
 from django.db.models.functions import Now
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from loans.admin.base import DeskAdmin, badge
-from loans.models import AttributeDefinition, KnockOutRule, Policy
+from loans.admin.model_pages import policy_context
+from loans.models import AttributeDefinition, KnockOutRule, ModelVersion, Policy
 from loans.models.fields import APPLICATION_FIELDS, FEATURE_FIELDS
 from loans.queries.words import percent
 from loans.services import rulepack
@@ -51,6 +54,7 @@ class PolicyAdmin(Signed, DeskAdmin):
     form = PolicyForm
     list_display = ("bands", "state", "margin_shown", "loss_shown", "effective", "reason", "created_by")
     list_select_related = ("created_by",)
+    list_before_template = "loans/cut_off_link.html"
     fieldsets = (
         (
             "Advice",
@@ -73,6 +77,22 @@ class PolicyAdmin(Signed, DeskAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def custom_paths(self) -> list[URLPattern]:
+        return [self.at("cut-off/", self.cut_off_view, "cut_off")]
+
+    def cut_off_view(self, request: HttpRequest) -> HttpResponse:
+        """What a cut-off earns under the model in service."""
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        if not (self.has_view_permission(request) and request.user.has_perm("loans.view_modelversion")):
+            raise PermissionDenied
+        version = ModelVersion.objects.champion()
+        if version is None:
+            context = {"title": "What a cut-off earns", "models_url": reverse("admin:loans_modelversion_changelist")}
+        else:
+            context = policy_context(version, version_url=reverse("admin:loans_modelversion_change", args=[version.pk]))
+        return self.render(request, "admin/loans/modelversion/policy.html", context)
 
     @display(description="Advice")
     def bands(self, obj: Policy) -> str:

@@ -1,7 +1,6 @@
 """A model version as people read it: what it is worth, how it was chosen, what it rests on. From the report that its training wrote.
 
-The report's layout is `mlcore.risk.report.build`'s. An older or foreign report may lack any key: what is absent is shown as a dash or
-not at all, so that an old version's page never fails.
+What an older report lacks is shown as a dash or not at all, so that an old version's page never fails.
 """
 
 from __future__ import annotations
@@ -10,48 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loans.models import ModelVersion
+from loans.queries.report import Interval, Line, dates, dig, number_of, rows_of
 from loans.queries.words import number, percent
 
 SYNTHETIC = "Made up by the demo generator: trained on generated applications, worth nothing for real ones."
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its 95 % interval, where the report has one."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    @classmethod
-    def of(cls, figure: Any) -> Interval:
-        if isinstance(figure, dict):
-            return cls(*(_number(figure.get(name)) for name in ("value", "low", "high")))
-        return cls(_number(figure))
-
-    @property
-    def known(self) -> bool:
-        return self.value is not None
-
-    def range(self, digits: int = 3) -> str:
-        return "" if self.low is None or self.high is None else f"{number(self.low, digits)}–{number(self.high, digits)}"
-
-    def words(self, digits: int = 3) -> str:
-        range_ = self.range(digits)
-        return f"{number(self.value, digits)} ({range_})" if range_ else number(self.value, digits)
-
-    def __str__(self) -> str:
-        return self.words()
-
-
-@dataclass(frozen=True)
-class Line:
-    """One figure with the baseline to read it against and one sentence of help."""
-
-    label: str
-    value: str
-    beside: str = ""
-    help: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,25 +35,16 @@ class Worth:
         return f"Of a loan that defaulted and one that was repaid it calls the right one riskier {many} times in 100; chance would be 50."
 
 
-def dig(report: Any, *keys: str) -> Any:
-    """report[a][b]…, None where any of it is absent."""
-    for key in keys:
-        if not isinstance(report, dict):
-            return None
-        report = report.get(key)
-    return report
-
-
 def worth(version: ModelVersion) -> Worth:
     report = version.report
     figures = dig(report, "champion", "figures") or {}
     auc, oe = Interval.of(figures.get("auc")), Interval.of(figures.get("oe"))
-    rate = _number(dig(report, "baselines", "default_rate"))
-    majority = _number(dig(report, "baselines", "majority_accuracy"))
-    accuracy = _number(dig(figures, "accuracy", "value"))
+    rate = number_of(dig(report, "baselines", "default_rate"))
+    majority = number_of(dig(report, "baselines", "majority_accuracy"))
+    accuracy = number_of(dig(figures, "accuracy", "value"))
     by_time = dig(report, "split", "how") == "time"
     judged = dig(report, "split", "test") or {}
-    rows = _number(dig(report, "data", "rows"))
+    rows = number_of(dig(report, "data", "rows"))
     lines = [
         Line(
             "AUC on later loans" if by_time else "AUC on unseen loans",
@@ -113,14 +65,14 @@ def worth(version: ModelVersion) -> Worth:
             f"{percent(majority)} by always saying the more frequent",
             "Says little where defaults are rare; read it only beside the majority's.",
         ),
-        Line("Learned from", f"{int(rows):,} loans" if rows is not None else "–", _dates(dig(report, "split", "train"), judged), ""),
+        Line("Learned from", f"{int(rows):,} loans" if rows is not None else "–", dates(dig(report, "split", "train"), judged), ""),
     ]
     return Worth(
         version=version,
         algorithm=str(dig(report, "choice", "title") or version.algorithm),
         auc=auc,
-        cut=_number(dig(report, "policy", "current", "cutoff")) or _number(dig(report, "policy", "break_even")),
-        portfolio=_number(dig(report, "data", "default_rate")) or rate,
+        cut=number_of(dig(report, "policy", "current", "cutoff")) or number_of(dig(report, "policy", "break_even")),
+        portfolio=number_of(dig(report, "data", "default_rate")) or rate,
         lines=lines,
         synthetic=version.synthetic,
     )
@@ -134,7 +86,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Rung:
-    """cells: AUC, KS, Brier, log-loss, O/E, slope, accuracy, profit, seconds to fit, in the table's order."""
+    """cells: AUC, how far it is behind the best's, KS, Brier, log-loss, O/E, slope, accuracy, profit, seconds to fit: the table's order."""
 
     title: str
     chosen: bool
@@ -204,9 +156,9 @@ def model_page(version: ModelVersion) -> ModelPage:
         production=str(dig(report, "production", "in_words") or ""),
         split=str(dig(report, "split", "in_words") or ""),
         sides=_sides(report),
-        rungs=[_rung(row) for row in _list(report.get("ladder"))],
+        rungs=[_rung(row) for row in rows_of(report.get("ladder"))],
         prior=str(dig(report, "baselines", "in_words") or ""),
-        reliability=[row for row in _list(dig(report, "calibration", "curve")) if row.get("predicted") is not None],
+        reliability=[row for row in rows_of(dig(report, "calibration", "curve")) if row.get("predicted") is not None],
         calibration_method=str(dig(report, "calibration", "method") or ""),
         distribution=dig(report, "distribution") or {},
         roc=dig(report, "roc") or {},
@@ -215,18 +167,21 @@ def model_page(version: ModelVersion) -> ModelPage:
                 "period": row.get("period"),
                 "rows": row.get("rows"),
                 "defaults": row.get("defaults"),
-                "expected": number(_number(row.get("expected")), 1),
+                "expected": number(number_of(row.get("expected")), 1),
                 "oe": Interval.of(row.get("oe")).words(2),
+                "interval": Interval.of(row.get("oe")),
             }
-            for row in _list(report.get("by_quarter"))
+            for row in rows_of(report.get("by_quarter"))
         ],
-        importance=_shares(_list(report.get("families")) or _list(report.get("importance")), report),
+        importance=_shares(rows_of(report.get("families")) or rows_of(report.get("importance")), report),
         warnings=[str(text) for text in report.get("warnings") or []],
-        findings=[Finding(str(row.get("severity", "")), str(row.get("message", ""))) for row in _list(dig(report, "leakage", "findings"))],
-        left_out=[{"title": str(row.get("title", "")), "why": str(row.get("why", ""))} for row in _list(dig(report, "data", "left_out"))],
+        findings=[
+            Finding(str(row.get("severity", "")), str(row.get("message", ""))) for row in rows_of(dig(report, "leakage", "findings"))
+        ],
+        left_out=[{"title": str(row.get("title", "")), "why": str(row.get("why", ""))} for row in rows_of(dig(report, "data", "left_out"))],
         grades=[
-            {"grade": str(row.get("grade", "")), "range": f"{percent(_number(row.get('from')))} – {percent(_number(row.get('to')))}"}
-            for row in _list(dig(report, "production", "grades"))
+            {"grade": str(row.get("grade", "")), "range": f"{percent(number_of(row.get('from')))} – {percent(number_of(row.get('to')))}"}
+            for row in rows_of(dig(report, "production", "grades"))
         ],
         policy=_policy(report),
         blocking=bool(dig(report, "leakage", "blocking")),
@@ -241,9 +196,18 @@ def _rung(row: dict[str, Any]) -> Rung:
         return Cell(number(figure.value, digits), figure.range(digits))
 
     cells = [of(name, digits) for name, digits in (("auc", 3), ("ks", 3), ("brier", 4), ("log_loss", 4), ("oe", 2), ("slope", 2))]
-    cells += [Cell(percent(_number(dig(figures, name, "value")), digits)) for name, digits in (("accuracy", 1), ("profit", 2))]
-    cells.append(Cell(number(_number(row.get("fit_seconds")), 1)))
+    cells.insert(1, _behind(row))
+    cells += [Cell(percent(number_of(dig(figures, name, "value")), digits)) for name, digits in (("accuracy", 1), ("profit", 2))]
+    cells.append(Cell(number(number_of(row.get("fit_seconds")), 1)))
     return Rung(title=str(row.get("title") or row.get("rung") or "?"), chosen=bool(row.get("chosen")), cells=cells)
+
+
+def _behind(row: dict[str, Any]) -> Cell:
+    """How much AUC is missing to the best rung, with the standard error that the choice allows."""
+    if row.get("best"):
+        return Cell("best")
+    value, se = number_of(dig(row, "behind_best", "value")), number_of(dig(row, "behind_best", "se"))
+    return Cell(number(value), "" if se is None else f"SE {number(se)}")
 
 
 def _sides(report: dict[str, Any]) -> list[Side]:
@@ -251,22 +215,22 @@ def _sides(report: dict[str, Any]) -> list[Side]:
     for key, title in (("train", "Learned from"), ("calibration", "Calibrated on"), ("test", "Judged on")):
         part = dig(report, "split", key)
         if isinstance(part, dict):
-            rows, rate = _number(part.get("rows")), _number(part.get("default_rate"))
+            rows, rate = number_of(part.get("rows")), number_of(part.get("default_rate"))
             made.append(
-                Side(title, number(None if rows is None else int(rows)), f"{part.get('defaults', '–')} ({percent(rate)})", _dates(part))
+                Side(title, number(None if rows is None else int(rows)), f"{part.get('defaults', '–')} ({percent(rate)})", dates(part))
             )
     return made
 
 
 def _shares(rows: list[dict[str, Any]], report: dict[str, Any]) -> list[Share]:
-    titles = {row.get("column"): row.get("title") for row in _list(report.get("importance"))}
-    most = max((_number(row.get("share")) or 0.0 for row in rows), default=0.0) or 1.0
+    titles = {row.get("column"): row.get("title") for row in rows_of(report.get("importance"))}
+    most = max((number_of(row.get("share")) or 0.0 for row in rows), default=0.0) or 1.0
     made = []
     for row in rows[:20]:
         columns = [str(titles.get(name) or name) for name in row.get("columns") or []]
         title = ", ".join(columns) or str(row.get("title") or row.get("family") or "?")
-        share = _number(row.get("share")) or 0.0
-        made.append(Share(title, percent(share), number(_number(row.get("mean"))), f"{100 * share / most:.1f}"))
+        share = number_of(row.get("share")) or 0.0
+        made.append(Share(title, percent(share), number(number_of(row.get("mean"))), f"{100 * share / most:.1f}"))
     return made
 
 
@@ -274,17 +238,17 @@ def _policy(report: dict[str, Any]) -> list[Line]:
     current = dig(report, "policy", "current")
     if not isinstance(current, dict):
         return []
-    margin, loss = _number(dig(report, "policy", "terms", "margin")), _number(dig(report, "policy", "terms", "loss_given_default"))
-    bad = Interval(_number(current.get("bad_rate")), _number(current.get("bad_rate_low")), _number(current.get("bad_rate_high")))
+    margin, loss = number_of(dig(report, "policy", "terms", "margin")), number_of(dig(report, "policy", "terms", "loss_given_default"))
+    bad = Interval(number_of(current.get("bad_rate")), number_of(current.get("bad_rate_low")), number_of(current.get("bad_rate_high")))
     beside = f"{percent(bad.low)}–{percent(bad.high)}" if bad.low is not None else ""
     return [
         Line(
             "Cut",
-            percent(_number(current.get("cutoff"))),
+            percent(number_of(current.get("cutoff"))),
             f"margin {percent(margin, 0)}, loss {percent(loss, 0)}",
             "At this default probability a loan is expected to earn nothing.",
         ),
-        Line("Approved there", percent(_number(current.get("approval_rate"))), "", "The share of the judged loans below the cut."),
+        Line("Approved there", percent(number_of(current.get("approval_rate"))), "", "The share of the judged loans below the cut."),
         Line(
             "Of those defaulted",
             percent(bad.value),
@@ -293,23 +257,8 @@ def _policy(report: dict[str, Any]) -> list[Line]:
         ),
         Line(
             "Profit",
-            percent(_number(current.get("profit_share")), 2),
+            percent(number_of(current.get("profit_share")), 2),
             "of all that was applied for",
             "Under the margin and the loss stated, from the outcomes that came.",
         ),
     ]
-
-
-def _dates(*parts: Any) -> str:
-    """From the first part's beginning to the last part's end."""
-    start = next((part.get("from") for part in parts if isinstance(part, dict) and part.get("from")), None)
-    end = next((part.get("until") for part in reversed(parts) if isinstance(part, dict) and part.get("until")), None)
-    return f"{start} to {end}" if start and end else ""
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

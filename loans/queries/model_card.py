@@ -1,0 +1,164 @@
+"""A model card: one page to print on what a version is for, what it rests on, what it is worth, and what it must not be used for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from loans.models import ModelKind, ModelVersion
+from loans.queries.model_amount import AmountFigure, amount_figures
+from loans.queries.model_fairness import Fairness, fairness
+from loans.queries.model_page import ModelPage, model_page
+from loans.queries.model_policy import Claim, policy_page
+from loans.queries.report import Interval, Line, dig, number_of, rows_of
+from loans.queries.words import number, percent
+
+PURPOSES = {
+    ModelKind.DEFAULT_RISK: (
+        "Estimates the probability that a loan applied for at this lender will default, as one input to a loan officer's decision, "
+        "with the reasons for and against."
+    ),
+    ModelKind.LOAN_AMOUNT: (
+        "Estimates the range of amounts that applicants like this one carried, capped by an affordability rule, as one input to a loan "
+        "officer's decision."
+    ),
+}
+NOT_FOR = (
+    "Deciding on its own: without a person's decision nothing is approved or declined.",
+    "Another lender's applicants, another product or another market than those in its data.",
+    "Applicants unlike all in its data; the score then rests on what others were like.",
+    "Setting limits on people for reasons other than this application: employment, insurance, housing or marketing.",
+    "Collections, pricing of existing loans, or any time after the loan was made: it knows what is known at application only.",
+)
+LABELS = {
+    "default": "Defaulted: learned as bad",
+    "repaid": "Repaid: learned as good",
+    "immature": "Still too young or running: not learned from",
+    "embargo": "Under the embargo: not learned from",
+    "unknown": "Outcome not known: not learned from",
+    "rejected": "Rejected before: counted, never taken for good",
+    "declined": "Declined here: no outcome, never taken for good",
+    "undecided": "Not decided yet",
+}
+
+
+@dataclass(frozen=True)
+class Count:
+    title: str
+    rows: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """figures: each beside its baseline. facts: what identifies the artifact."""
+
+    version: ModelVersion
+    page: ModelPage
+    purpose: str
+    not_for: tuple[str, ...]
+    labels: str
+    label_warnings: list[str]
+    counts: list[Count]
+    columns: list[str]
+    figures: list[Line]
+    amounts: list[AmountFigure]
+    amount_words: str
+    fairness: Fairness | None
+    claims: list[Claim]
+    claims_at: str
+    limits: list[str]
+    facts: list[tuple[str, str]]
+
+
+def model_card(version: ModelVersion, policy: Any) -> Card:
+    report = version.report if isinstance(version.report, dict) else {}
+    risk = version.kind == ModelKind.DEFAULT_RISK
+    page = model_page(version)
+    claimed = policy_page(version, policy) if risk else None
+    return Card(
+        version=version,
+        page=page,
+        purpose=PURPOSES.get(version.kind, "One input to a person's decision."),
+        not_for=NOT_FOR,
+        labels=str(dig(report, "labels", "in_words") or ""),
+        label_warnings=[str(text) for text in dig(report, "labels", "warnings") or []],
+        counts=_counts(report),
+        columns=[str(row.get("title") or row.get("name")) for row in rows_of(dig(report, "data", "columns"))],
+        figures=_figures(report) if risk else [],
+        amounts=[] if risk else amount_figures(report),
+        amount_words="" if risk else str(report.get("in_words") or ""),
+        fairness=fairness(version) if risk else None,
+        claims=claimed.claims if claimed else [],
+        claims_at=claimed.claims_at if claimed else "",
+        limits=_limits(page, report, risk),
+        facts=_facts(version, report),
+    )
+
+
+def _figures(report: dict[str, Any]) -> list[Line]:
+    figures, base = dig(report, "champion", "figures") or {}, dig(report, "baselines") or {}
+
+    def line(label: str, name: str, digits: int, beside: str, help: str) -> Line:
+        return Line(label, Interval.of(figures.get(name)).words(digits), beside, help)
+
+    profit, accuracy = Interval.of(figures.get("profit")), Interval.of(figures.get("accuracy"))
+    return [
+        line("AUC", "auc", 3, "0.5 for a coin", "How often a loan that defaulted is ranked above one that was repaid."),
+        line("KS", "ks", 3, "0 for a coin", "The most that the scores of the two groups are apart."),
+        line("Brier score", "brier", 4, f"{number(number_of(base.get('prior_brier')), 4)} with one rate for all", "Less is better."),
+        line("Log-loss", "log_loss", 4, f"{number(number_of(base.get('prior_log_loss')), 4)} with one rate for all", "Less is better."),
+        line("Observed / expected", "oe", 2, "1 is exact", "Defaults that came, over the defaults that were promised."),
+        line("Calibration slope", "slope", 2, "1 is exact", "Below 1 the probabilities were too extreme."),
+        Line("Accuracy", _shares(accuracy), f"{percent(number_of(base.get('majority_accuracy')))} by always saying the more frequent", ""),
+        Line("Profit", _shares(profit, 2), "of all that was applied for", "Under the margin and loss that the training reckoned with."),
+    ]
+
+
+def _shares(figure: Interval, digits: int = 1) -> str:
+    if figure.low is None or figure.high is None:
+        return percent(figure.value, digits)
+    low, high = (f"{100 * bound:.{digits}f}%".replace("-", "−") for bound in (figure.low, figure.high))
+    return f"{percent(figure.value, digits)} ({low} to {high})"
+
+
+def _counts(report: dict[str, Any]) -> list[Count]:
+    counts = {**(dig(report, "labels", "counts") or {}), **(report.get("without_outcome") or {})}
+    return [Count(title, number(int(many))) for key, title in LABELS.items() if (many := number_of(counts.get(key))) is not None]
+
+
+def _limits(page: ModelPage, report: dict[str, Any], risk: bool) -> list[str]:
+    made = [*page.warnings, *(finding.message for finding in page.findings if finding.message not in page.warnings)]
+    if page.version.synthetic:
+        made.insert(0, "Trained on generated applications: worth nothing for real ones.")
+    if risk:
+        made.append("Only applications that were approved have outcomes; how those would have fared that were declined is not known to it.")
+    if dig(report, "split", "how") not in (None, "time"):
+        made.append("It was not judged on later loans than it learned from, so that its figures say nothing of a changing economy.")
+    return made
+
+
+def _facts(version: ModelVersion, report: dict[str, Any]) -> list[tuple[str, str]]:
+    seconds, memory = number_of(report.get("seconds")), number_of(report.get("peak_memory_mb"))
+    made = [
+        ("Version", str(version)),
+        ("State", version.get_state_display()),
+        ("Rung", str(dig(report, "choice", "title") or version.algorithm)),
+        ("Trained", f"{version.created_at:%Y-%m-%d %H:%M} UTC" + (f" by {_who(version.created_by)}" if version.created_by else "")),
+        ("Seed", str(report.get("seed", "–"))),
+        ("Report layout", str(report.get("version", "–"))),
+        ("Artifact", version.artifact),
+        ("SHA-256 of the artifact", version.sha256),
+        ("Fingerprint of the data", version.data_fingerprint or "–"),
+    ]
+    if version.promoted_at:
+        by = f" by {_who(version.promoted_by)}" if version.promoted_by else ""
+        made.insert(4, ("Promoted", f"{version.promoted_at:%Y-%m-%d %H:%M} UTC{by}: {version.promotion_reason}"))
+    if seconds is not None:
+        made.append(("Time to train", f"{seconds:,.0f} s"))
+    if memory is not None:
+        made.append(("Peak memory", f"{memory:,.0f} MB"))
+    return made
+
+
+def _who(user: Any) -> str:
+    return user.get_full_name() or user.get_username()
