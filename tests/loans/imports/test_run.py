@@ -11,6 +11,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -396,8 +397,8 @@ run_import(sys.argv[1], mapping=parse_mapping(open(sys.argv[2]).read(), name="ti
 def test_an_import_killed_half_way_leaves_nothing_half_done(file_of, mapping, tmp_path):
     path, toml = file_of(rows(400)), tmp_path / "tiny.toml"
     toml.write_text(TOML)
-    database = connection.settings_dict
-    url = f"postgresql://{database['USER']}:{database['PASSWORD'] or ''}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    # The run's own server, which may be reached by a socket's folder, with the test's database instead of the desk's.
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, path, toml], cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, stdout=subprocess.PIPE, text=True
     )
