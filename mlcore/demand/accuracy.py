@@ -87,7 +87,7 @@ class Errors:
 def actuals(
     history: SeriesSet, *, frequency: str, as_of: date | datetime | str, measure: str = "count", country: str | None = None
 ) -> dict[Key, dict[str, float]]:
-    """What came: {(product, region): {first day of the period, ISO: value}} of complete, known periods up to `as_of`. For charts as well."""
+    """What came: {(product, region): {first day of the period, ISO: value}} of complete, known periods before `as_of`. Also for charts."""
     panel = _panel(history, frequency, as_of, measure, country)
     days = [str(day) for day in start_of(panel.periods, frequency)]
     return {

@@ -2,7 +2,7 @@
 
 Cost is bounded by rule, not by the clock, so that the same history gives the same forecast: at most `SERIES` series, the largest first,
 at most `LONGEST` periods back, parameters estimated once before the first backtest origin and once at the end; in between, only the
-states follow the data (filtering), which uses nothing that was not known at each origin.
+states follow the data, which uses nothing that was not known at each origin.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+from scipy.signal import lfilter
 
 from mlcore.demand.calendar import Frequency
 from mlcore.demand.season import ahead, deseasonalised, indices
 
-SERIES = 6
-LONGEST = {"daily": 370, "weekly": 260, "monthly": 180}
+SERIES = 4
+LONGEST = {"daily": 280, "weekly": 208, "monthly": 180}
 SHORTEST = {"daily": 42, "weekly": 30, "monthly": 24}
 ITERATIONS = 40
 
@@ -55,19 +56,34 @@ def _ets(values: np.ndarray, kind: Frequency) -> Predict:
     return predict
 
 
+def _bounded(weight: float) -> float:
+    """Kept off 1, where the unknown first shocks would never be forgotten."""
+    return float(np.clip(weight, -0.9, 0.9))
+
+
 def _arima(values: np.ndarray, kind: Frequency) -> Predict:
     from statsmodels.tsa.statespace.sarimax import SARIMAX
 
-    seasonal = kind.season <= 12 and len(values) >= 3 * kind.season
-    orders: dict = {"order": (0, 1, 1), "seasonal_order": (0, 1, 1, kind.season)} if seasonal else {"order": (1, 1, 1)}
-
-    def model(series: np.ndarray) -> SARIMAX:
-        return SARIMAX(series, **orders, concentrate_scale=True)
-
-    parameters = model(values).fit(disp=0, maxiter=ITERATIONS, method="lbfgs", cov_type="none").params
+    m = kind.season if kind.season <= 12 and len(values) >= 3 * kind.season else 0
+    orders: dict = {"order": (0, 1, 1), "seasonal_order": (0, 1, 1, m)} if m else {"order": (1, 1, 1)}
+    model = SARIMAX(values, **orders, concentrate_scale=True)
+    found = dict(zip(model.param_names, model.fit(disp=0, maxiter=ITERATIONS, method="lbfgs", cov_type="none").params, strict=True))
+    ar = np.array([1.0, -found.get("ar.L1", 0.0)])
+    ma = np.array([1.0, _bounded(found["ma.L1"])])
+    differences = np.array([1.0, -1.0])
+    if m:
+        ma = np.convolve(ma, [1.0, *[0.0] * (m - 1), _bounded(found[f"ma.S.L{m}"])])
+        differences = np.convolve(differences, [1.0, *[0.0] * (m - 1), -1.0])
 
     def predict(series: np.ndarray, horizon: int) -> np.ndarray:
-        return np.asarray(model(series).filter(parameters, cov_type="none").forecast(horizon))
+        # Innovations given the first values, instead of a Kalman filter anew for every origin: a hundredth of the time
+        moves = np.convolve(series, differences, mode="valid")
+        shocks = lfilter(ar, ma, moves)
+        moves = lfilter(ma, ar, np.append(shocks, np.zeros(horizon)))
+        path = series.tolist()
+        for move in moves[-horizon:]:
+            path.append(move - sum(differences[k] * path[-k] for k in range(1, len(differences)) if differences[k]))
+        return np.array(path[-horizon:])
 
     return predict
 

@@ -107,6 +107,9 @@ def build(
     size = _mean_size(history) if measure == "amount" else 1.0
     _holidays(panel, first, country, horizon)
     dense, start = _without_gaps(panel, dense, named, history, first, size)
+    if not dense.shape[1]:
+        panel.reason = f"No complete {kind.noun} has a known value."
+        return panel
     panel.periods = np.arange(start, start + dense.shape[1])
     panel.holiday, panel.working = panel.holiday[start - first :], panel.working[start - first :]
     _tidy(panel, dense, floor=0.5 if measure == "count" else 0.0)

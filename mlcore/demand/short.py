@@ -16,9 +16,10 @@ def too_little(panel: Panel) -> str:
     """Why there is nothing to forecast from, or ""."""
     if panel.reason:
         return panel.reason
-    if panel.t < LEAST_PERIODS:
+    known = int((~np.isnan(panel.observed)).any(axis=0).sum())
+    if known < LEAST_PERIODS:
         noun = panel.frequency.noun
-        return f"Too little history: {panel.t} complete {noun}{'s' * (panel.t != 1)}; a forecast needs at least {LEAST_PERIODS}."
+        return f"Too little history: {known} complete {noun}{'s' * (known != 1)}; a forecast needs at least {LEAST_PERIODS}."
     return ""
 
 
@@ -27,8 +28,9 @@ def mean_forecast(panel: Panel, horizon: int, size: float | None, sizes: float) 
 
     The wider of Student's (spread as seen) and that of chance alone (`chance`): few periods seldom show the whole spread.
     """
-    values = np.nan_to_num(panel.clean)
-    t = panel.t
+    known = ~np.isnan(panel.observed).any(axis=0)
+    values = panel.observed[:, known] if known.sum() > 1 else np.nan_to_num(panel.observed)
+    t = values.shape[1]
     mean = values.mean(axis=1)
     spread = values.std(axis=1, ddof=1) * np.sqrt(1 + 1 / t)
     bounds = chance(values.sum(axis=1), t, size, sizes)
