@@ -24,7 +24,7 @@ EFFORT = Effort(rows=2_000, bootstraps=15, nulls=6, restarts=3)
 
 
 def known_groups(k: int, rows: int = 2_000, seed: int = 0) -> tuple[pd.DataFrame, Schema]:
-    """k round groups four deviations apart in five columns, a category that leans with them, five columns of noise and one more category."""
+    """k round groups four deviations apart in five columns, a category that leans with them, six columns of noise."""
     chance = np.random.default_rng([seed, k])
     drawn = [chance.normal(size=(k, 5)) for _ in range(300)]
     apart = [min(float(np.linalg.norm(a[i] - a[j])) for i in range(k) for j in range(i)) for a in drawn]

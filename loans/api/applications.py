@@ -20,7 +20,8 @@ from loans.api.jobs import JobSummarySerializer
 from loans.api.permissions import require, sees_personal_data, visible_application
 from loans.api.predictions import PredictionSerializer
 from loans.api.problems import InvalidRequest
-from loans.models import AmountEstimate, LoanApplication, Prediction, Status
+from loans.api.segments import SegmentAssignmentSerializer
+from loans.models import AmountEstimate, LoanApplication, Prediction, SegmentAssignment, Status
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS, FieldSpec
 from loans.services import intake, wait
 
@@ -105,6 +106,7 @@ class ApplicationSerializer(ApplicationSummarySerializer):
     job = JobSummarySerializer(source="latest_job", allow_null=True)
     prediction = PredictionSerializer(source="latest_prediction", allow_null=True, help_text="The score that counts, with its reasons.")
     amount_range = AmountRangeSerializer(source="latest_amount", allow_null=True, help_text="Null where no amount model served at scoring.")
+    segment = SegmentAssignmentSerializer(source="latest_segment", allow_null=True, help_text="Null where no groups are known.")
     decision = DecisionSerializer(source="latest_decision", allow_null=True)
 
     @extend_schema_field(ApplicantSerializer(allow_null=True))
@@ -124,6 +126,7 @@ class ApplicationFilter(filters.FilterSet):
     status = filters.MultipleChoiceFilter(choices=Status.choices)
     grade = filters.CharFilter(max_length=2)
     product = filters.CharFilter(field_name="product__code", max_length=64)
+    segment = filters.NumberFilter(min_value=0, max_value=32_767, decimal_places=0)
     external_reference = filters.CharFilter(max_length=64)
     amount_min = filters.NumberFilter(field_name="amount", lookup_expr="gte", max_digits=14, decimal_places=2)
     amount_max = filters.NumberFilter(field_name="amount", lookup_expr="lte", max_digits=14, decimal_places=2)
@@ -175,6 +178,7 @@ class ApplicationList(DeskView):
             application.refresh_from_db(fields=["status", "grade", "default_probability"])
         application.latest_prediction, application.latest_decision = prediction, None
         application.latest_amount = AmountEstimate.objects.latest_of(application) if prediction else None
+        application.latest_segment = SegmentAssignment.objects.latest_of(application) if prediction else None
         data = ApplicationSerializer(application, context=self.get_serializer_context()).data
         location = reverse("api:application", kwargs={"pk": application.pk}, request=request)
         return Response(data, status=201, headers={"Location": location})
@@ -202,5 +206,6 @@ class ApplicationDetail(DeskView):
         application.latest_job = application.scoring_jobs.order_by("-pk").first()
         application.latest_prediction = Prediction.objects.latest_of(application)
         application.latest_amount = AmountEstimate.objects.latest_of(application)
+        application.latest_segment = SegmentAssignment.objects.latest_of(application)
         application.latest_decision = application.decisions.select_related("officer").order_by("-pk").first()
         return Response(self.get_serializer(application).data)

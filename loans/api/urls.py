@@ -6,12 +6,14 @@ from django.urls import path, re_path
 
 from loans.api.applications import ApplicationDetail, ApplicationList
 from loans.api.decisions import ApplicationDecision, DecisionReasons
+from loans.api.forecasts import ForecastDetail, ForecastList
 from loans.api.fraud_flags import FraudFlagDetail, FraudFlagList
 from loans.api.jobs import JobDetail
 from loans.api.models import ModelList
 from loans.api.predictions import PredictionList
 from loans.api.root import nothing_here, problem_kind
 from loans.api.schema import DocsView, SchemaView
+from loans.api.segments import SegmentList
 
 app_name = "api"
 urlpatterns = [
@@ -22,8 +24,11 @@ urlpatterns = [
     path("v1/predictions/", PredictionList.as_view(), name="predictions"),
     path("v1/fraud-flags/", FraudFlagList.as_view(), name="fraud-flags"),
     path("v1/fraud-flags/<int:pk>/", FraudFlagDetail.as_view(), name="fraud-flag"),
+    path("v1/forecasts/", ForecastList.as_view(), name="forecasts"),
+    path("v1/forecasts/<int:pk>/", ForecastDetail.as_view(), name="forecast"),
     path("v1/jobs/<int:pk>/", JobDetail.as_view(), name="job"),
     path("v1/models/", ModelList.as_view(), name="models"),
+    path("v1/segments/", SegmentList.as_view(), name="segments"),
     path("schema/", SchemaView.as_view(), name="schema"),
     path("docs/", DocsView.as_view(url_name="api:schema"), name="docs"),
     path("problems/<slug:slug>/", problem_kind, name="problem"),

@@ -17,6 +17,7 @@ from loans.models.policy import Advice, KnockOutRule, Policy
 from loans.models.prediction import FeatureSnapshot, Prediction
 from loans.models.product import LoanProduct
 from loans.models.protected import ProtectedAttributes
+from loans.models.segment import SegmentAssignment
 from loans.models.training_run import TrainingRun
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "RunState",
     "ScoringJob",
     "ScoringState",
+    "SegmentAssignment",
     "Severity",
     "Status",
     "TrainingRun",

@@ -99,6 +99,8 @@ class LoanApplication(models.Model):
     # The latest default-risk score, repeated here for the inbox's order and filters; the prediction row is what counts.
     default_probability = models.FloatField("default probability", null=True, blank=True, editable=False)
     grade = models.CharField(max_length=2, blank=True, editable=False)
+    # The key of its latest segment, for the filters; the assignment row is what counts.
+    segment = models.PositiveSmallIntegerField(null=True, blank=True, editable=False)
 
     objects = LoanApplicationQuerySet.as_manager()
 
@@ -119,6 +121,7 @@ class LoanApplication(models.Model):
             models.Index(fields=["submitted_by", "-id"], name="application_client_ix"),
             models.Index(fields=["import_batch"], name="application_batch_ix"),
             models.Index(fields=["status", "-id"], name="application_status_ix"),
+            models.Index(fields=["segment", "-id"], name="application_segment_ix", condition=Q(segment__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(amount__gt=0), name="application_amount_positive"),

@@ -10,6 +10,7 @@ from django.db.models import Q
 class ModelKind(models.TextChoices):
     DEFAULT_RISK = "default_risk", "Default risk"
     LOAN_AMOUNT = "loan_amount", "Loan amount"
+    SEGMENTS = "segments", "Segments"
 
 
 class ModelState(models.TextChoices):

@@ -19,10 +19,15 @@ from loans.models import ModelKind, ModelState, ModelVersion
 if TYPE_CHECKING:
     from mlcore.amount.model import AmountModel
     from mlcore.risk.model import RiskModel
+    from mlcore.segments.model import SegmentModel
 
-    AnyModel = RiskModel | AmountModel
+    AnyModel = RiskModel | AmountModel | SegmentModel
 
-CLASSES = {ModelKind.DEFAULT_RISK: "mlcore.risk.model:RiskModel", ModelKind.LOAN_AMOUNT: "mlcore.amount.model:AmountModel"}
+CLASSES = {
+    ModelKind.DEFAULT_RISK: "mlcore.risk.model:RiskModel",
+    ModelKind.LOAN_AMOUNT: "mlcore.amount.model:AmountModel",
+    ModelKind.SEGMENTS: "mlcore.segments.model:SegmentModel",
+}
 """Kind → "module:class" with `to_state` and `from_state`. Imported when first needed: scikit-learn takes seconds to load."""
 
 

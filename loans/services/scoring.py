@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from loans.models import AmountEstimate, FeatureSnapshot, LoanApplication, ModelKind, Prediction, ScoringJob, ScoringState, Status
 from loans.queries.frames import ScoringFrame, as_snapshot, scoring_frame
-from loans.services import amounts, fraud, policy, reasons, registry
+from loans.services import amounts, fraud, policy, reasons, registry, segments
 
 if TYPE_CHECKING:
     from mlcore.risk.base import Scores
@@ -150,6 +150,7 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
     snapshots = as_snapshot(features.frame)
     terms = policy.in_force()
     ranges = amounts.estimates_quietly({claim.application_id: claim.job_id for claim in claims})
+    groups = segments.assignments_quietly({claim.application_id: claim.job_id for claim in claims})
     with transaction.atomic():
         held = _held(claims)
         predictions, rests, updates = [], [], []
@@ -182,6 +183,7 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
         Prediction.objects.bulk_create(predictions)
         FeatureSnapshot.objects.bulk_create(rests)
         AmountEstimate.objects.bulk_create([each for each in ranges if each.scoring_job_id in held])
+        segments.store([each for each in groups if each.scoring_job_id in held])
         _show_on_applications(updates)
         fraud.assess_quietly([prediction.application_id for prediction in predictions])
         ScoringJob.objects.filter(pk__in=[prediction.scoring_job_id for prediction in predictions]).update(

@@ -12,7 +12,7 @@ from django.db import DatabaseError, close_old_connections
 from redis import Redis
 
 from loans.models import ScoringJob
-from loans.services import fraud, imports, scoring, training
+from loans.services import fraud, imports, scoring, segments, training
 from loans.services.heartbeats import beat
 from loans.services.wakeups import BROKER_ERRORS, wake_scoring, wake_training
 
@@ -46,6 +46,7 @@ class Sweeper:
         self.last_due = due
         fraud.sweep()
         imports.fail_abandoned_imports()
+        segments.catch_up()
         if waiting is not None:
             for run_id in self._trainings_to_send(now):
                 wake_training(run_id)

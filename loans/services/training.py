@@ -11,9 +11,9 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 
 from loans.models import ModelKind, RunState, TrainingRun
 from loans.queries.frames import OutcomeFrame, outcome_frame, schema_in_force
-from loans.services import policy, registry
+from loans.services import policy, registry, segments
 from loans.services.scoring import worker_name
 from loans.services.wakeups import wake_training
 from mlcore.progress import Cancelled, Progress, part, silent
@@ -170,12 +170,7 @@ def _watched(run: TrainingRun, progress: Progress) -> Progress:
 
 def _train(run: TrainingRun, progress: Progress) -> None:
     progress(0.0, "Reading applications and outcomes")
-    schema = schema_in_force()
-    loans = outcome_frame(schema)
-    data, labels = _labelled(loans, schema)
-    fitted = _FITS[ModelKind(run.kind)](run, data, labels, part(progress, 0.05, 0.97))
-    # Counted, never treated as good: an application that was declined has no outcome.
-    report = fitted.report | {"without_outcome": {"declined": loans.declined, "undecided": loans.undecided}}
+    fitted = _FITS[ModelKind(run.kind)](run, progress)
     progress(0.98, "Storing the model")
     with transaction.atomic():
         if not _ours(run).select_for_update().exists():
@@ -184,9 +179,9 @@ def _train(run: TrainingRun, progress: Progress) -> None:
             kind=run.kind,
             model=fitted.model,
             algorithm=fitted.algorithm,
-            report=report,
-            fingerprint=loans.fingerprint,
-            synthetic=loans.synthetic,
+            report=fitted.report,
+            fingerprint=fitted.fingerprint,
+            synthetic=fitted.synthetic,
             created_by=run.started_by,
         )
         _ours(run).update(
@@ -195,10 +190,12 @@ def _train(run: TrainingRun, progress: Progress) -> None:
             lease_until=None,
             share_done=1.0,
             step="Done",
-            rows=len(data),
+            rows=fitted.rows,
             model_version=version,
             peak_memory_mb=peak_memory_mb(),
         )
+    if run.kind == ModelKind.SEGMENTS and version.is_champion:
+        segments.assign_open_quietly()
 
 
 @dataclass(frozen=True)
@@ -206,6 +203,24 @@ class _Fitted:
     model: Any
     algorithm: str
     report: dict[str, Any]
+    rows: int = 0
+    fingerprint: str = ""
+    synthetic: bool = False
+
+
+def _of_labels(fit: Callable[[TrainingRun, Dataset, Labels, Progress], _Fitted]) -> Callable[[TrainingRun, Progress], _Fitted]:
+    """A fit that learns from outcomes, given the loans that have one."""
+
+    def learned(run: TrainingRun, progress: Progress) -> _Fitted:
+        schema = schema_in_force()
+        loans = outcome_frame(schema)
+        data, labels = _labelled(loans, schema)
+        fitted = fit(run, data, labels, part(progress, 0.05, 0.97))
+        # Counted, never treated as good: an application that was declined has no outcome.
+        report = fitted.report | {"without_outcome": {"declined": loans.declined, "undecided": loans.undecided}}
+        return replace(fitted, report=report, rows=len(data), fingerprint=loans.fingerprint, synthetic=loans.synthetic)
+
+    return learned
 
 
 def _fit_default_risk(run: TrainingRun, data: Dataset, labels: Labels, progress: Progress) -> _Fitted:
@@ -225,7 +240,16 @@ def _fit_loan_amount(run: TrainingRun, data: Dataset, labels: Labels, progress: 
     return _Fitted(result.model, "quantiles", result.report | {"labels": labels.report()})
 
 
-_FITS = {ModelKind.DEFAULT_RISK: _fit_default_risk, ModelKind.LOAN_AMOUNT: _fit_loan_amount}
+def _fit_segments(run: TrainingRun, progress: Progress) -> _Fitted:
+    model, report, data = segments.fit(seed=run.seed, progress=part(progress, 0.05, 0.97))
+    return _Fitted(model, model.name, report, len(data), data.fingerprint, data.synthetic)
+
+
+_FITS: dict[str, Callable[[TrainingRun, Progress], _Fitted]] = {
+    ModelKind.DEFAULT_RISK: _of_labels(_fit_default_risk),
+    ModelKind.LOAN_AMOUNT: _of_labels(_fit_loan_amount),
+    ModelKind.SEGMENTS: _fit_segments,
+}
 
 
 def _labelled(loans: OutcomeFrame, schema: Any) -> tuple[Dataset, Labels]:

@@ -219,6 +219,12 @@ def _in_words(trials: list[Trial], chosen: Trial | None, rows: int) -> str:
     steady = [trial for trial in trials if trial.min_jaccard >= LEAST_JACCARD]
     most = max(trials, key=lambda trial: trial.min_jaccard)
     if not steady:
-        return f"No groups: none of 2 to {max(t.k for t in trials)} is stable. The steadiest, {most.k}, overlaps itself by {most.min_jaccard:.2f} only."
+        return (
+            f"No groups: none of 2 to {max(t.k for t in trials)} is stable. "
+            f"The steadiest, {most.k}, overlaps itself by {most.min_jaccard:.2f} only."
+        )
     best = max(steady, key=lambda trial: trial.gap)
-    return f"No groups: where a split is stable it is {best.why}, as with {best.k}. These applicants are one crowd in which people differ by degrees."
+    return (
+        f"No groups: where a split is stable it is {best.why}, as with {best.k}. "
+        "These applicants are one crowd in which people differ by degrees."
+    )

@@ -14,7 +14,7 @@ _RIDGE = 0.05  # of a column's variance of about one: keeps a mixture from colla
 
 @dataclass(frozen=True)
 class Clusters:
-    """centres: (k, d). variances: (k, d) and weights: (k,) of a mixture, None for KMeans. fit: mean log-likelihood or −log W, of the fit."""
+    """centres: (k, d). variances: (k, d) and weights: (k,) of a mixture, None for KMeans."""
 
     method: str
     centres: np.ndarray

@@ -68,7 +68,7 @@ def names(found: list[list[Difference]]) -> list[str]:
 def profile(
     frame: pd.DataFrame, preparation: Preparation, labels: np.ndarray, k: int, submitted_at: pd.Series | None = None
 ) -> list[dict[str, Any]]:
-    """One row a column: {column, title, unit, kind, of (median, share of yes, or most frequent value), all, groups: [{value, share, size}]}."""
+    """One row a column: {column, title, unit, kind, all, groups: [{value, share, given, size}]}; what a value is, `_typical` says."""
     rows = []
     for block in preparation.blocks:
         column = preparation.schema[block.name]

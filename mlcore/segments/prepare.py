@@ -161,7 +161,7 @@ def _fit_number(column: Column, values: np.ndarray) -> Block | str:
     gone = 1.0 - present.size / values.size
     if gone > MOST_MISSING:
         return f"given in {1 - gone:.1%} of the applications only"
-    tells = LEAST_SHARE <= gone
+    tells = gone >= LEAST_SHARE
     if present.min() == present.max():
         return "the same for everyone" if not tells else Block(column.name, column.kind, centre=float(present[0]), missing=gone)
     low, middle, high = np.quantile(present, (0.05, 0.5, 0.95))

@@ -130,7 +130,7 @@ def _split(submitted_at: pd.Series | None, default: np.ndarray, rows: int, seed:
         return (
             everything,
             nothing,
-            {"how": "none", "in_words": "learned from all applications; their dates leave no later ones to judge by"},
+            {"how": "none", "in_words": "learned from all applications; their dates leave none to judge by"},
         )
     day = str(cut.astype("datetime64[D]"))
     return (
@@ -175,7 +175,7 @@ def _fitted(
     seed: int,
     progress: Progress,
 ) -> tuple[SegmentModel, np.ndarray]:
-    """The model and its (n,) labels of the rows it was fitted on. A group that is still the same keeps its key, a new one gets a new one."""
+    """The model and its (n,) labels of the rows it was fitted on. A group that is still the same keeps its key."""
     next_key = previous.next_key if previous else 1
     if choice.chosen is None:
         return SegmentModel(preparation, None, [], next_key), np.full(len(matrix), NOBODY)

@@ -59,7 +59,8 @@ class Command(BaseCommand):
         version = done.model_version
         state = "serves now" if version.is_champion else "waits for promotion"
         self.stdout.write(f"{version} ({version.algorithm}) {state}: {headline(version.report)}")
-        self.stdout.write(f"{done.rows:,} labelled loans, {done.seconds:.1f} s, peak memory {done.peak_memory_mb:,.0f} MB.")
+        learned = "applications" if kind == ModelKind.SEGMENTS else "labelled loans"
+        self.stdout.write(f"{done.rows:,} {learned}, {done.seconds:.1f} s, peak memory {done.peak_memory_mb:,.0f} MB.")
 
     def _fail(self, message: str) -> None:
         self.stderr.write(self.style.ERROR(message))
