@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from loans.admin import charts, curves
+from loans.admin import charts, curves, segment
 from loans.admin.base import DeskAdmin, ReadOnly, badge, post_only
 from loans.admin.model_pages import ModelPages, reliability_rows
 from loans.admin.training_run import TRAINS
@@ -32,6 +32,7 @@ PROMOTES = "loans.promote_modelversion"
 TRAINED = {
     ModelKind.DEFAULT_RISK: "fits several models on all loans with a known outcome and keeps the simplest that is as good as the best",
     ModelKind.LOAN_AMOUNT: "fits the range of amounts that were carried",
+    ModelKind.SEGMENTS: "looks for groups of customers among all applications, and says so where there are none",
 }
 STATE_TONES = {"champion": "success", "challenger": "primary", "shadow": "info"}
 
@@ -76,7 +77,7 @@ class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
             request,
             {
                 "train_url": reverse("admin:loans_modelversion_train") if request.user.has_perm(TRAINS) else "",
-                "kinds": [(kind, label, TRAINED[kind]) for kind, label in ModelKind.choices if kind in TRAINED and kind not in busy],
+                "kinds": [(kind, label, TRAINED.get(kind, "")) for kind, label in ModelKind.choices if kind not in busy],
                 "active_runs": [
                     (run, round(100 * run.share_done), reverse("admin:loans_trainingrun_change", args=[run.pk]) if sees else "")
                     for run in active
@@ -152,6 +153,8 @@ class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
         }
         if version.kind == ModelKind.LOAN_AMOUNT:
             return self.render(request, "admin/loans/modelversion/amount.html", context | {"page": amount_model_page(version)})
+        if version.kind == ModelKind.SEGMENTS:
+            return self.render(request, segment.TEMPLATE, context | segment.context(version))
         page = model_page(version)
         context |= {
             "page": page,

@@ -117,9 +117,6 @@ class WhatIfPage:
             return HttpResponse("It is not there any more.", status=404) if part else self.gone(request, str(object_id))
         context = {"original": application, "answer": answer(application), "decided": not application.is_undecided}
         if part:
-            response = render(request, "admin/loans/loanapplication/what_if_answer.html", context)
-        else:
-            context |= {"title": f"What would change the outcome of {application}?", "application_url": self.page_of(application)}
-            response = self.render(request, "admin/loans/loanapplication/what_if.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+            return render(request, "admin/loans/loanapplication/what_if_answer.html", context)
+        context |= {"title": f"What would change the outcome of {application}?", "application_url": self.page_of(application)}
+        return self.render(request, "admin/loans/loanapplication/what_if.html", context)
