@@ -25,7 +25,7 @@ from loans.models.job import ACTIVE_RUN
 from loans.queries.model_amount import amount_model_page
 from loans.queries.model_fairness import fairness
 from loans.queries.model_page import SYNTHETIC, model_page
-from loans.queries.words import percent
+from loans.queries.words import code, percent
 from loans.services import registry, training
 
 PROMOTES = "loans.promote_modelversion"
@@ -180,7 +180,7 @@ class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
 
     @display(description="Chosen rung")
     def algorithm_shown(self, obj: ModelVersion) -> str:
-        return obj.title or obj.algorithm
+        return obj.title or code(obj.algorithm)
 
     @display(description="AUC (chance 0.5)")
     def auc(self, obj: ModelVersion) -> SafeString | str:

@@ -7,8 +7,12 @@ import re
 import pytest
 from django.utils import timezone
 
-from loans.models import Decision, TrainingRun
+from loans.models import Decision, Policy, TrainingRun
+from loans.services import scoring
+from tests.factories import make_application as make_plain
+from tests.factories import make_champion
 from tests.loans.admin.conftest import make_application, make_user, make_version, score
+from tests.loans.admin.reports import full_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 PASSWORD = "a-long-password-1"
@@ -120,6 +124,56 @@ def test_a_training_moves_by_itself(screen, shoot, desk):
     shoot("training")
     TrainingRun.objects.filter(pk=run.pk).update(state="failed", error="There are too few defaults.", finished_at=timezone.now())
     screen.wait_for_selector("text=There are too few defaults.")
+
+
+def test_what_would_change_the_outcome_is_loaded_when_its_panel_opens(screen, shoot, live_server, artifacts):
+    user = make_user("olivia", "Loan officers")
+    user.set_password(PASSWORD)
+    user.save()
+    make_champion()
+    Policy.objects.create(approve_below=0.25, decline_from=0.25, reason="test")
+    application = make_plain(debt_to_income=0.45, amount=15_000, annual_income=50_000)
+    scoring.request_score(application)
+    scoring.score_pending()
+    sign_in(screen, "olivia")
+    screen.goto(f"/admin/loans/loanapplication/{application.pk}/change/")
+    # By the keyboard alone; before that nothing is asked for.
+    assert "instead of" not in screen.content()
+    screen.focus("details[data-load-url] summary")
+    screen.keyboard.press("Enter")
+    screen.wait_for_selector("[data-load-into] .ld-way")
+    assert "Debt to income" in screen.inner_text("[data-load-into]") and "instead of 45.0%" in screen.inner_text("[data-load-into]")
+    shoot("what-if", whole=True)
+    # And where it can't be had, the link to its own page stays.
+    screen.reload()
+    screen.evaluate("() => { window.fetch = () => Promise.reject(new Error('away')); }")
+    screen.click("details[data-load-url] summary")
+    screen.wait_for_selector("text=It could not be worked out just now.")
+    screen.click("[data-load-into] a")
+    screen.wait_for_url("**/what-if/")
+    assert "instead of 45.0%" in screen.inner_text("#content")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_model_pages_fit_1280_pixels(screen, shoot, desk, scheme):
+    screen.emulate_media(color_scheme=scheme)
+    sign_in(screen, "mona")
+    version = make_version(2, "candidate", report=full_report())
+    for name, url in {
+        "policy": f"/admin/loans/modelversion/{version.pk}/policy/",
+        "card": f"/admin/loans/modelversion/{version.pk}/card/",
+        "fairness": f"/admin/loans/modelversion/{version.pk}/change/",
+        "policies": "/admin/loans/policy/",
+    }.items():
+        screen.goto(url)
+        screen.wait_for_load_state("load")
+        assert screen.evaluate("document.documentElement.scrollWidth") <= 1280, name
+        assert not re.search(r"\{\{|\{%|None\b", screen.inner_text("#content")), name
+        shoot(f"{scheme}-{name}", whole=True)
+    screen.goto(f"/admin/loans/modelversion/{version.pk}/policy/")
+    with screen.expect_download() as download:
+        screen.click("text=Download as CSV")
+    assert download.value.suggested_filename == "policy-default_risk-v2.csv"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
