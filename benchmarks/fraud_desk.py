@@ -62,7 +62,6 @@ def fill(cursor: object, applications: int) -> list[int]:
     )
     cursor.execute(_LINKS)
     cursor.execute(_ASSESSMENTS)
-    cursor.execute("ALTER TABLE loans_loanapplication ENABLE TRIGGER application_fraud_outbox")
     for table in ("loans_applicationlink", "loans_fraudassessment", "loans_loanapplication"):
         cursor.execute(f"ANALYZE {table}")
     shared = np.bincount(ids.key)[ids.key] > 1
