@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import environ
+from celery.schedules import crontab
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
@@ -135,7 +136,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_DEFAULT_QUEUE = SCORING_QUEUE
-CELERY_TASK_ROUTES = {name: {"queue": TRAINING_QUEUE} for name in ("loans.train", "loans.import", "loans.train_fraud")}
+CELERY_TASK_ROUTES = {name: {"queue": TRAINING_QUEUE} for name in ("loans.train", "loans.train_fraud", "loans.forecast")}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", default=1)
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20
@@ -149,6 +150,7 @@ CELERY_BEAT_SCHEDULE = {
     # `expires` keeps a backlog of identical wake-ups from building while no worker runs.
     "score-pending": {"task": "loans.score_pending", "schedule": timedelta(seconds=60), "options": {"expires": 55}},
     # What is usual changes slowly, and findings become labels after weeks.
+    "forecast-demand": {"task": "loans.forecast", "schedule": crontab(hour=4, minute=10), "options": {"expires": 43_200}},
     "train-fraud": {"task": "loans.train_fraud", "schedule": timedelta(days=7), "options": {"expires": 86_400}},
 }
 
@@ -327,6 +329,12 @@ UNFOLD = {
                         "icon": "flag",
                         "link": reverse_lazy("admin:loans_fraudflag_changelist"),
                         "permission": "loans.admin.site.may_view_fraud_flags",
+                    },
+                    {
+                        "title": "Demand",
+                        "icon": "trending_up",
+                        "link": reverse_lazy("admin:loans_demandforecast_changelist"),
+                        "permission": "loans.admin.site.may_view_forecasts",
                     },
                     {
                         "title": "Imports",

@@ -56,8 +56,8 @@ def against_cutoff(
     points = [point for point in page.points if point.cutoff <= end + 1e-12]
     wanted = [name for name, _ in names] + list(band or ())
     values = [value for point in points for name in wanted if (value := getattr(point, name)) is not None]
-    x, x_ticks = _axis(0.0, end, LEFT, WIDTH - RIGHT, share_label)
-    y, y_ticks = _axis(min(*values, 0.0), max(*values, 1e-9), HEIGHT - BOTTOM, TOP, short_money if of_money else share_label, whole=True)
+    x, x_ticks = axis(0.0, end, LEFT, WIDTH - RIGHT, share_label)
+    y, y_ticks = axis(min(*values, 0.0), max(*values, 1e-9), HEIGHT - BOTTOM, TOP, short_money if of_money else share_label, whole=True)
     lines = []
     for number, (name, label) in enumerate(names):
         known = [(point.cutoff, value) for point in points if (value := getattr(point, name)) is not None]
@@ -90,7 +90,7 @@ def by_quarter(rows: list[dict[str, Any]]) -> Curves | None:
     if len(known) < 2:
         return None
     most = min(max(max(row["interval"].high or row["interval"].value for row in known), 1.2), MOST_OE)
-    y, y_ticks = _axis(0.0, most, HEIGHT - BOTTOM, TOP, lambda value: f"{value:g}", whole=True)
+    y, y_ticks = axis(0.0, most, HEIGHT - BOTTOM, TOP, lambda value: f"{value:g}", whole=True)
     step = (WIDTH - LEFT - RIGHT) / len(known)
     every = -(-len(known) // 6)
     ticks, marks = [], []
@@ -133,7 +133,7 @@ def amount_range(low: Any, middle: Any, high: Any, asked: Any, cap: Any) -> Amou
     # A cap far beyond everything else is written, not drawn: it would press the range into a corner.
     reach = max(float(high), float(asked)) * 1.12 or 1.0
     drawn = cap is not None and float(cap) <= 1.6 * reach
-    x, ticks = _axis(0.0, max(reach, float(cap) * 1.05) if drawn else reach, inset, width - inset, short_money)
+    x, ticks = axis(0.0, max(reach, float(cap) * 1.05) if drawn else reach, inset, width - inset, short_money)
 
     def anchor(value: Any) -> str:
         at = float(x(float(value)))
@@ -161,7 +161,7 @@ def short_money(value: float) -> str:
     return money(round(value)).replace("-", "−")
 
 
-def _axis(
+def axis(
     low: float, high: float, start: float, end: float, label: Callable[[float], str], *, whole: bool = False
 ) -> tuple[Callable[[float], str], list[Tick]]:
     """A function from values to coordinates between start and end, and ticks at round values; with `whole` the axis ends at a tick."""

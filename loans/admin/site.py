@@ -35,6 +35,7 @@ def _may(permission: str) -> Callable[[HttpRequest], bool]:
 
 may_view_applications = _may("loans.view_loanapplication")
 may_view_decisions = _may("loans.view_decision")
+may_view_forecasts = _may("loans.view_demandforecast")
 may_view_imports = _may("loans.view_importbatch")
 may_view_models = _may("loans.view_modelversion")
 may_view_trainings = _may("loans.view_trainingrun")

@@ -6,6 +6,7 @@ from django.urls import path, re_path
 
 from loans.api.applications import ApplicationDetail, ApplicationList
 from loans.api.decisions import ApplicationDecision, DecisionReasons
+from loans.api.forecasts import ForecastDetail, ForecastList
 from loans.api.fraud_flags import FraudFlagDetail, FraudFlagList
 from loans.api.jobs import JobDetail
 from loans.api.models import ModelList
@@ -23,6 +24,8 @@ urlpatterns = [
     path("v1/predictions/", PredictionList.as_view(), name="predictions"),
     path("v1/fraud-flags/", FraudFlagList.as_view(), name="fraud-flags"),
     path("v1/fraud-flags/<int:pk>/", FraudFlagDetail.as_view(), name="fraud-flag"),
+    path("v1/forecasts/", ForecastList.as_view(), name="forecasts"),
+    path("v1/forecasts/<int:pk>/", ForecastDetail.as_view(), name="forecast"),
     path("v1/jobs/<int:pk>/", JobDetail.as_view(), name="job"),
     path("v1/models/", ModelList.as_view(), name="models"),
     path("v1/segments/", SegmentList.as_view(), name="segments"),

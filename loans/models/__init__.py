@@ -6,6 +6,7 @@ from loans.models.applicant import Applicant
 from loans.models.application import LoanApplication, Status
 from loans.models.attribute import AttributeDefinition
 from loans.models.decision import Decision
+from loans.models.forecast import DemandForecast
 from loans.models.fraud import FlagKind, FlagState, FraudFlag, FraudFlagEvent, FraudRule, Severity
 from loans.models.fraud_link import ApplicationLink, AssessmentState, FraudAssessment, FraudLabel, FraudModelVersion
 from loans.models.heartbeat import Heartbeat
@@ -29,6 +30,7 @@ __all__ = [
     "AssessmentState",
     "AttributeDefinition",
     "Decision",
+    "DemandForecast",
     "FeatureSnapshot",
     "FlagKind",
     "FlagState",

@@ -30,6 +30,11 @@ def wake_training(run_id: int) -> bool:
     return _send("loans.train", run_id=run_id)
 
 
+def wake_forecast() -> bool:
+    """Have the demand forecast made; False where the broker is away, and then only the nightly one comes."""
+    return _send("loans.forecast")
+
+
 def _send(name: str, **kwargs: object) -> bool:
     global _silent_until
     started = time.monotonic()

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
 LISTS = {
     "loans_loanapplication": "yyynn",
     "loans_decision": "yyynn",
+    "loans_demandforecast": "yyynn",
     "loans_modelversion": "yyynn",
     "loans_trainingrun": "nyynn",
     "loans_importbatch": "nyyyn",
@@ -40,6 +41,7 @@ ADDS = {
     "auth_group": "nnnnn",
     "loans_loanapplication": "nnnnn",
     "loans_decision": "nnnnn",
+    "loans_demandforecast": "nnnnn",
     "loans_modelversion": "nnnnn",
     "loans_trainingrun": "nnnnn",
     "loans_importbatch": "nnnnn",
