@@ -64,6 +64,7 @@ def test_an_officer_declines_the_riskiest_and_finds_it_in_the_history(screen, sh
     shoot("declined")
 
     screen.click("text=Show in the history")
+    screen.wait_for_selector("#result_list tbody tr")
     row = screen.locator("#result_list tbody tr")
     assert row.count() == 1
     text = row.inner_text()
