@@ -20,6 +20,7 @@ from loans.admin import charts, curves
 from loans.admin.base import DeskAdmin, ReadOnly, badge, grade_badge
 from loans.admin.deciding import DECIDES, Attempt, Deciding, decision_forms
 from loans.admin.filters import BandFilter, DaysFilter, FlagFilter, GradeFilter, ViewFilter
+from loans.admin.segment import SegmentFilter, segment_line
 from loans.admin.training_run import TRAINS
 from loans.admin.what_if import WhatIfPage
 from loans.models import LoanApplication, ModelState
@@ -42,6 +43,7 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
         GradeFilter,
         BandFilter,
         FlagFilter,
+        SegmentFilter,
         ("product", RelatedDropdownFilter),
         ("channel", ChoicesDropdownFilter),
         ("submitted_at", DaysFilter),
@@ -211,6 +213,7 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
             "dots": charts.dots(page.risk.many, page.risk.of) if page.risk else None,
             **self._amounts(page, trains=user.has_perm(TRAINS)),
             "what_if_url": reverse("admin:loans_loanapplication_what_if", args=[application.pk]),
+            **segment_line(application),
             "fraud": fraud.flags_for(application) if user.has_perm("loans.view_fraudflag") else None,
             "may_decide": may_decide and application.is_decidable,
             "why_not": "" if may_decide else "Your role may look at applications, not decide them.",

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from loans.admin import charts, curves
+from loans.admin import charts, curves, segment
 from loans.admin.base import DeskAdmin, ReadOnly, badge, post_only
 from loans.admin.model_pages import ModelPages, reliability_rows
 from loans.admin.training_run import TRAINS
@@ -153,6 +153,8 @@ class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
         }
         if version.kind == ModelKind.LOAN_AMOUNT:
             return self.render(request, "admin/loans/modelversion/amount.html", context | {"page": amount_model_page(version)})
+        if version.kind == ModelKind.SEGMENTS:
+            return self.render(request, segment.TEMPLATE, context | segment.context(version))
         page = model_page(version)
         context |= {
             "page": page,

@@ -73,6 +73,11 @@ def open_with_segment(limit: int) -> list[int]:
     )
 
 
+def assignment_of(application: LoanApplication) -> SegmentAssignment | None:
+    """The segment that its row shows, in words."""
+    return SegmentAssignment.objects.latest_of(application) if application.segment is not None else None
+
+
 def current() -> ModelVersion | None:
     """The serving version with its whole report."""
     return ModelVersion.objects.champion(ModelKind.SEGMENTS)

@@ -35,7 +35,7 @@ def fit(*, seed: int, progress: Progress) -> tuple[Any, dict[str, Any], Any]:
         default=everyone.default,
         amount=everyone.frame["amount"].to_numpy(dtype=float),
         previous=_previous(),
-        terms=policy.in_force().policy.profit_terms(),
+        terms=policy.profit_terms(),
         effort=EFFORT,
         seed=seed,
         progress=progress,
