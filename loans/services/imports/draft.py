@@ -13,7 +13,8 @@ from django.utils import timezone
 from loans.services.imports.draft_proposal import Proposal
 from loans.services.imports.draft_text import toml_of
 from loans.services.imports.mapping import parse_mapping
-from loans.services.imports.readers import Chunk, FileProblem, SeveralSheets, WrongEncoding, open_reader
+from loans.services.imports.opening import open_reader
+from loans.services.imports.readers import Chunk, FileProblem, SeveralSheets, WrongEncoding
 from loans.services.imports.rules import FileOptions
 from loans.services.imports.validate import Validator
 

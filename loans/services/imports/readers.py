@@ -1,4 +1,4 @@
-"""A loan file as chunks of text columns, in bounded memory, each row with its line in the file. Its kind is told by its first bytes.
+"""A loan file as chunks of text columns, in bounded memory, each row with its line in the file: what all kinds share, and CSV.
 
 Limits, so that no file can fill memory or a disk: a line or field of 16 million characters; a chunk of 10,000 rows or 16 million
 characters; 2,000 columns; a gzip that unpacks to more than 200 times its size (past 256 MB); a workbook whose sheet unpacks to more
@@ -32,16 +32,6 @@ MAX_HEADER = 200
 MAX_ROWS = 100_000_000
 MAX_UNPACK_RATIO = 200
 UNPACK_GRACE = 256_000_000
-
-_OTHER_KINDS = {
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls); save it as .xlsx or .csv",
-    b"%PDF": "a PDF; a loan file must be CSV, XLSX or Parquet",
-    b"BZh": "packed with bzip2; unpack it, or pack it with gzip",
-    b"\xfd7zX": "packed with xz; unpack it, or pack it with gzip",
-    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it, or pack it with gzip",
-    b"7z\xbc\xaf": "a 7-Zip archive; unpack it first",
-}
-
 
 class FileProblem(ImportProblem):
     """The file can't be read at all, or not to its end."""
@@ -87,35 +77,6 @@ class Reader(Protocol):
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """The rows, with these columns only. Raises FileProblem."""
-
-
-@contextmanager
-def open_reader(path: Path, options: FileOptions, *, name: str | None = None) -> Iterator[Reader]:
-    """A reader for the file at `path`, called `name` in messages. Raises FileProblem where there is nothing to read."""
-    name = name or path.name
-    try:
-        raw = path.open("rb")
-    except OSError as error:
-        raise FileProblem(f"{name} can't be read: {error.strerror}.") from error
-    with raw:
-        start = raw.read(8)
-        raw.seek(0)
-        if not start:
-            raise FileProblem(f"{name} is empty.")
-        for magic, what in _OTHER_KINDS.items():
-            if start.startswith(magic):
-                raise FileProblem(f"{name} is {what}.")
-        if start.startswith(b"PAR1"):
-            from loans.services.imports.readers_tables import ParquetReader
-
-            yield ParquetReader(raw, name)
-        elif start.startswith(b"PK\x03\x04"):
-            from loans.services.imports.readers_tables import WorkbookReader
-
-            with WorkbookReader(raw, options, name) as reader:
-                yield reader
-        else:
-            yield CsvReader(raw, options, name, packed=start.startswith(b"\x1f\x8b"))
 
 
 def checked_header(names: Sequence[Any], file_name: str) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from django.utils import timezone
 from loans.models import ImportBatch, ImportRowError, RunState
 from loans.services.imports.batches import fail_abandoned_imports
 from loans.services.imports.load import Staging, check_definitions
+from loans.services.imports.opening import open_reader
 from loans.services.imports.problems import ImportProblem, RowProblem
-from loans.services.imports.readers import FileProblem, Reader, open_reader
+from loans.services.imports.readers import FileProblem, Reader
 from loans.services.imports.rules import Fitted, Mapping
 from loans.services.imports.validate import KEPT_PROBLEMS, Validator
 from loans.services.imports.watch import Watch, lease_end

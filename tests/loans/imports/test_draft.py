@@ -149,7 +149,7 @@ def test_every_draft_is_a_mapping_that_fits_its_file(tmp_path, columns):
         text = draft_mapping(path)
     except ImportProblem:
         return
-    from loans.services.imports.readers import open_reader
+    from loans.services.imports.opening import open_reader
 
     mapping = parse_mapping(text, name="any")
     with open_reader(path, mapping.file) as reader:

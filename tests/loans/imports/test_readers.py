@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loans.services.imports import readers
+from loans.services.imports.opening import open_reader
 from loans.services.imports.problems import ImportProblem
-from loans.services.imports.readers import FileProblem, open_reader
+from loans.services.imports.readers import FileProblem
 from loans.services.imports.rules import FileOptions
 from tests.loans.imports.conftest import relaxed
 
