@@ -91,6 +91,11 @@ def choices() -> list[tuple[str, str]]:
     return [(str(row["key"]), str(row["name"])) for row in rows_of(found)]
 
 
+def all_segments() -> list[list[dict[str, Any]]]:
+    """Of every version its segments, as its report names them."""
+    return [rows_of(found) for found in ModelVersion.objects.filter(kind=ModelKind.SEGMENTS).values_list("report__segments", flat=True)]
+
+
 def segments_of(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The current segments as the API gives them: key, name, share, typical differences, later figures, profile."""
     later = rows_of(dig(report, "later", "groups"))

@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, transaction
 
 from loans.models import LoanApplication, ModelKind, ModelVersion, SegmentAssignment
 from loans.queries.frames import schema_in_force, scoring_frame
-from loans.queries.segments import everybody, open_with_segment, open_without
+from loans.queries.segments import all_segments, everybody, open_with_segment, open_without
 from loans.services import policy, registry
 from mlcore.progress import Progress
 
@@ -44,13 +44,22 @@ def fit(*, seed: int, progress: Progress) -> tuple[Any, dict[str, Any], Any]:
 
 
 def _previous() -> Any:
-    """The serving segments, to keep the keys of; none where their artifact can't be read: a damaged file must not stop its successor."""
-    from mlcore.artifacts import ArtifactError
+    """The serving segments, to keep the keys of, with new keys above all that any version ever gave: two candidates must not share one.
 
+    No groups where the artifact can't be read: a damaged file must not stop its successor.
+    """
+    from mlcore.artifacts import ArtifactError
+    from mlcore.schema import Schema
+    from mlcore.segments.model import SegmentModel
+    from mlcore.segments.prepare import Preparation
+
+    given = [row["key"] for rows in all_segments() for row in rows]
     try:
-        return registry.champion(ModelKind.SEGMENTS).model
+        serving = registry.champion(ModelKind.SEGMENTS).model
+        last = max([serving.next_key - 1, *given])
+        return SegmentModel(serving.preparation, serving.clusters, serving.segments, last + 1)
     except (registry.NoChampion, ArtifactError, OSError):
-        return None
+        return SegmentModel(Preparation(Schema(()), [], {}), None, [], max(given, default=0) + 1)
 
 
 def assignments_quietly(jobs: dict[int, int]) -> list[SegmentAssignment]:

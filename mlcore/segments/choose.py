@@ -3,8 +3,8 @@
 A number of groups is *supported* where, with the same k,
 
 * stability: over bootstraps, the least stable cluster keeps a mean Jaccard overlap ≥ .75 with itself (Hennig 2007),
-* against either null: the clusters lie closer together than in every sample without groups, by at least `LEAST_GAP` in log W and
-  `LEAST_Z` standard deviations (gap statistic of Tibshirani et al. 2001, here with the nulls of `mlcore.segments.null`),
+* against either null: the clusters lie closer together than in samples without groups, by at least `LEAST_GAP` in log W and by
+  `LEAST_Z` standard deviations of those (gap statistic of Tibshirani et al. 2001, here with the nulls of `mlcore.segments.null`),
 * size: no cluster is smaller than `LEAST_SHARE` of the applications.
 
 Among the supported ones the best mean rank by silhouette, gap and BIC is taken, the smaller k on a tie. None supported: no groups.
@@ -42,7 +42,7 @@ class Effort:
 
 @dataclass
 class Trial:
-    """One method with one k. gap and z: (log W of the null − of the data) and that in the null's deviations; `_cloud`, `_permuted`.
+    """One method with one k. gap and z: (log W of the null − of the data) and that in the deviations of the null's samples.
 
     why: what speaks against it, "" where it is supported.
     """
@@ -191,8 +191,10 @@ def _against(trial: Trial) -> str:
         return f"the smallest group holds {trial.smallest_share:.1%} of the applications only"
     for which, words in (("permuted", "unrelated columns"), ("cloud", "one cloud of the same values and correlations")):
         gap, z = getattr(trial, f"gap_{which}") or 0.0, getattr(trial, f"z_{which}") or 0.0
-        if gap < LEAST_GAP or z < LEAST_Z:
+        if gap < LEAST_GAP:
             return f"no better than {words} (gap {gap:+.3f})"
+        if z < LEAST_Z:
+            return f"not clearly better than {words} (gap {gap:+.3f}, {z:.1f} standard deviations of such data)"
     return ""
 
 

@@ -64,7 +64,9 @@ def train_segments(
     progress(0.01, f"Preparing {len(fit_rows):,} applications")
     known, when = _rows(frame, submitted_at, fit_rows)
     preparation = Preparation.fit(known, schema, when)
-    warnings += [f"{schema[name].title} is left out: {why}." for name, why in preparation.left_out.items()]
+    for why in dict.fromkeys(preparation.left_out.values()):
+        titles = [schema[name].title for name, each in preparation.left_out.items() if each == why]
+        warnings.append(f"Left out ({why}): {', '.join(titles)}.")
     matrix = preparation.transform(known, when)
     choice = _choose(matrix, preparation, seed, effort, part(progress, 0.02, 0.88), warnings)
 
@@ -153,7 +155,7 @@ def _choose(
     if len(matrix) < FEWEST_ROWS:
         words = f"No groups: {len(matrix):,} applications are too few to find any; at least {FEWEST_ROWS} are needed."
     elif len(preparation.blocks) < 2:
-        words = f"No groups: {len(preparation.blocks)} columns vary; a group needs at least two that go together."
+        words = f"No groups: of the columns {len(preparation.blocks)} can be used; a group needs at least two that go together."
     elif len(np.unique(matrix[:5_000].round(6), axis=0)) < 20:
         words = "No groups: nearly all applications are the same."
     else:
@@ -176,7 +178,7 @@ def _fitted(
     progress: Progress,
 ) -> tuple[SegmentModel, np.ndarray]:
     """The model and its (n,) labels of the rows it was fitted on. A group that is still the same keeps its key."""
-    next_key = previous.next_key if previous else 1
+    next_key = previous.next_key if previous is not None else 1  # one without groups is still false
     if choice.chosen is None:
         return SegmentModel(preparation, None, [], next_key), np.full(len(matrix), NOBODY)
     progress(0.89, f"Fitting {choice.k} groups on {len(matrix):,} applications")

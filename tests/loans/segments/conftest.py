@@ -46,7 +46,7 @@ def make_groups(count: int = ROWS, *, status: str = Status.HISTORICAL, seed: int
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(segments, "EFFORT", Effort(rows=300, bootstraps=4, nulls=2, restarts=2, most=4))
+    monkeypatch.setattr(segments, "EFFORT", Effort(rows=300, bootstraps=4, nulls=4, restarts=3, most=4))
     monkeypatch.setattr(segments, "_up_to_date", None)
 
 

@@ -153,9 +153,9 @@ def test_training_can_be_cancelled_and_is_the_same_for_the_same_seed():
     ("frame", "words"),
     [
         (pd.DataFrame({"a": np.arange(10.0), "b": list("xyxyxyxyxy")}), "too few"),
-        (pd.DataFrame({"a": np.ones(300), "b": ["x"] * 300}), "0 columns vary"),
-        (pd.DataFrame({"a": np.full(300, np.nan), "b": pd.Series([None] * 300, dtype=object)}), "0 columns vary"),
-        (pd.DataFrame({"a": np.arange(300.0), "b": [f"street {i}" for i in range(300)]}), "1 columns vary"),
+        (pd.DataFrame({"a": np.ones(300), "b": ["x"] * 300}), "columns 0 can be used"),
+        (pd.DataFrame({"a": np.full(300, np.nan), "b": pd.Series([None] * 300, dtype=object)}), "columns 0 can be used"),
+        (pd.DataFrame({"a": np.arange(300.0), "b": [f"street {i}" for i in range(300)]}), "columns 1 can be used"),
         (pd.DataFrame({"a": np.arange(300) % 2.0, "b": ["x", "y"] * 150}), "nearly all applications are the same"),
         (pd.DataFrame({"a": pd.Series([], dtype=float), "b": pd.Series([], dtype=object)}), "too few"),
     ],
