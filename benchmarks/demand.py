@@ -74,24 +74,48 @@ def consumer_credit() -> SeriesSet:
 
 CASES: dict[str, Case] = {
     "funnel": Case(
-        "LendingClub funnel by month", funnel, "monthly", 12, lambda: _starts("2011-01-01", "2016-01-01", 13),
-        "lendingclub_monthly_funnel_2007_2016.csv", "2017-01-01",
+        "LendingClub funnel by month",
+        funnel,
+        "monthly",
+        12,
+        lambda: _starts("2011-01-01", "2016-01-01", 13),
+        "lendingclub_monthly_funnel_2007_2016.csv",
+        "2017-01-01",
     ),
     "loans": Case(
-        "LendingClub loans by month", loans, "monthly", 3, lambda: _starts("2009-06-01", "2010-10-01", 12), "lendingclub_2007_2010.csv.gz", "2011-01-01",
+        "LendingClub loans by month",
+        loans,
+        "monthly",
+        3,
+        lambda: _starts("2009-06-01", "2010-10-01", 12),
+        "lendingclub_2007_2010.csv.gz",
+        "2011-01-01",
     ),
     "loans_amount": Case(
-        "LendingClub money by month", loans, "monthly", 3, lambda: _starts("2009-06-01", "2010-10-01", 12),
-        "lendingclub_2007_2010.csv.gz", "2011-01-01", measure="amount",
+        "LendingClub money by month",
+        loans,
+        "monthly",
+        3,
+        lambda: _starts("2009-06-01", "2010-10-01", 12),
+        "lendingclub_2007_2010.csv.gz",
+        "2011-01-01",
+        measure="amount",
     ),
     "sba_month": Case("SBA by month", sba, "monthly", 6, lambda: _starts("1996-01-01", "2011-06-01", 12), "sba_21k.csv.gz", "2012-01-01"),
-    "sba_week": Case("SBA by week", sba, "weekly", 8, lambda: _starts("1998-01-05", "2010-06-01", 12, "W-MON"), "sba_21k.csv.gz", "2012-01-01"),
+    "sba_week": Case(
+        "SBA by week", sba, "weekly", 8, lambda: _starts("1998-01-05", "2010-06-01", 12, "W-MON"), "sba_21k.csv.gz", "2012-01-01"
+    ),
     "sba_day": Case("SBA by day", sba, "daily", 14, lambda: _starts("2003-02-01", "2009-06-30", 12, "D"), "sba_21k.csv.gz", "2012-01-01"),
     "totalsl": Case(
-        "US consumer credit by month", consumer_credit, "monthly", 12, lambda: _starts("1991-01-01", "2024-02-01", 14),
-        "fred_totalsl_monthly.csv", "2025-03-01",
+        "US consumer credit by month",
+        consumer_credit,
+        "monthly",
+        12,
+        lambda: _starts("1991-01-01", "2024-02-01", 14),
+        "fred_totalsl_monthly.csv",
+        "2025-03-01",
     ),
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -140,13 +164,25 @@ def speed(seed: int = 0) -> tuple[float, float, float]:
         }
     )
     clock, processor = time.perf_counter(), time.process_time()
-    vintage = forecast(
-        SeriesSet.from_counts(frame, frequency="daily"), horizon=28, frequency="daily", country="US", as_of="2024-01-01"
-    )
+    vintage = forecast(SeriesSet.from_counts(frame, frequency="daily"), horizon=28, frequency="daily", country="US", as_of="2024-01-01")
     return time.perf_counter() - clock, time.process_time() - processor, vintage.incoherence()
 
 
-HEADS = ("case", "series", "origins", "horizon", "MASE", "naive's", "ratio", "total's", "1 − WAPE", "naive's", "80 %", "95 %", "s a vintage")
+HEADS = (
+    "case",
+    "series",
+    "origins",
+    "horizon",
+    "MASE",
+    "naive's",
+    "ratio",
+    "total's",
+    "1 − WAPE",
+    "naive's",
+    "80 %",
+    "95 %",
+    "s a vintage",
+)
 
 
 def _row(result: Result) -> tuple:
@@ -177,7 +213,9 @@ def main(arguments: list[str] | None = None) -> int:
     if results:
         print(table(HEADS, [_row(result) for result in results]))
         print("LendingClub's loan file tells months only (issue_d), so it has no weeks to forecast; the SBA's dates stand in for them.")
-        print("MASE over all series of a case; the ratio's yardstick is seasonal naive from the same origins. Coverage without closed days.")
+        print(
+            "MASE over all series of a case; the ratio's yardstick is seasonal naive from the same origins. Coverage without closed days."
+        )
         inside80, inside95 = (
             np.concatenate([getattr(each.table, name)[each.table.business] for each in results]).mean() for name in ("inside80", "inside95")
         )

@@ -23,7 +23,7 @@ class Frequency:
 
     level: periods over which a level is averaged. window: most periods that a fit looks back over. step: periods between backtest origins;
     5 for days, so that the origins fall on every weekday in turn. memory: periods of which a seasonal profile is taken.
-    adjective and noun: for sentences.
+    noun: for sentences.
     """
 
     name: str

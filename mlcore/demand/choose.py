@@ -29,8 +29,12 @@ class Chosen:
     weights: np.ndarray
 
 
-def choose(trials: Trials, levels: np.ndarray, young: np.ndarray, shrink: float = POOL) -> Chosen:
-    """levels: (n,) int of nodes whose records are pooled. young: (n,) bool, series that must take their parent's share."""
+def choose(trials: Trials, levels: np.ndarray, young: np.ndarray, sparse: np.ndarray) -> Chosen:
+    """levels: (n,) int of nodes whose records are pooled. young: (n,) bool, series that must take their parent's share.
+
+    sparse: (n,) bool, series that are often zero: chosen by squared errors. Absolute ones would reward forecasting the median, which is
+    nothing at all for a cell with one application in two periods, and a thousand such cells would add up to nothing.
+    """
     c, k, n, h = trials.forecasts.shape
     names = [*trials.names, COMBINATION]
     forecasts = np.concatenate([trials.forecasts, np.full((1, k, n, h), np.nan)])
@@ -43,7 +47,8 @@ def choose(trials: Trials, levels: np.ndarray, young: np.ndarray, shrink: float 
     method = weights = None
     scaled = trials.scale[:, :, None]
     for now, origin in enumerate(trials.origins):
-        relative = _relative(sums, counts, trials.origins, origin, now, usable, levels, shrink)
+        relative = _relative(sums, counts, trials.origins, origin, now, usable, levels)
+        relative[:, sparse] = np.sqrt(relative[:, sparse])
         weights = np.where(usable[:c], relative[:c], np.inf) ** -SHARPNESS
         weights /= weights.sum(axis=0)
         forecasts[c, now] = np.einsum("cn,cnh->nh", weights, np.where(usable[:c, :, None], np.nan_to_num(trials.forecasts[:, now]), 0.0))
@@ -53,12 +58,13 @@ def choose(trials: Trials, levels: np.ndarray, young: np.ndarray, shrink: float 
             method = np.where(young, share, method)
         points[now] = forecasts[method, now, np.arange(n)]
         error = np.abs(forecasts[:, now] - trials.actual[None, now]) / scaled[now]
+        error[:, sparse] **= 2
         sums[:, now] = np.cumsum(np.nan_to_num(error), axis=2)
     return Chosen(names, points, method, weights)
 
 
 def _relative(
-    sums: np.ndarray, counts: np.ndarray, origins: np.ndarray, origin: int, now: int, usable: np.ndarray, levels: np.ndarray, shrink: float
+    sums: np.ndarray, counts: np.ndarray, origins: np.ndarray, origin: int, now: int, usable: np.ndarray, levels: np.ndarray
 ) -> np.ndarray:
     """(c + 1, n) error so far relative to seasonal naive's, own and level's mixed; 1 for all where nothing is known yet."""
     c, _, n, h = sums.shape
@@ -79,5 +85,5 @@ def _relative(
             some = nodes & usable[k]
             top, base = mean[k, some].sum(), mean[0, some].sum()
             pooled[k, nodes] = max(top, floor) / max(base, floor) if some.any() else 1.0
-    log = (weight * np.log(ratio) + shrink * np.log(pooled)) / (weight + shrink)
+    log = (weight * np.log(ratio) + POOL * np.log(pooled)) / (weight + POOL)
     return np.exp(np.clip(log, -6, 6))

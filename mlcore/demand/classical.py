@@ -140,7 +140,7 @@ class Classical:
         return series[~np.isnan(series)]
 
     def _prepared(self, history: np.ndarray, node: int) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-        """The series on logarithms (square roots where it comes near zero), long seasons divided out, and the way back."""
+        """The series on logarithms (as it is where it comes near zero), long seasons divided out, and the way back."""
         series = self._series(history, node)
         season = None
         if self.kind.season > 12:
@@ -150,11 +150,11 @@ class Classical:
             series = deseasonalised(whole, index)[0, self.start_ :]
             series = series[~np.isnan(series)]
         logs = series.min() > 0.02 * series.mean()
-        scaled = np.log(series) if logs else np.sqrt(series)
+        scaled = np.log(series) if logs else series
         top = scaled.max() + 3.0
 
         def back(forecast: np.ndarray) -> np.ndarray:
-            raw = np.exp(np.minimum(forecast, top)) if logs else np.maximum(forecast, 0.0) ** 2
+            raw = np.exp(np.minimum(forecast, top)) if logs else np.maximum(forecast, 0.0)
             return raw * season(len(raw)) if season else raw
 
         return scaled, back

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 FORMAT = 1
@@ -95,7 +95,6 @@ class ForecastSet:
     series: tuple[Forecast, ...]
     notes: tuple[str, ...] = ()
     reason: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
 
     def get(self, product: str | None = None, region: str | None = None) -> Forecast:
         """The series of this product and region; KeyError where there is none."""

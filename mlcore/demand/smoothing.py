@@ -72,16 +72,19 @@ def _extended(level: np.ndarray, trend: np.ndarray, phi: np.ndarray, horizon: in
 
 
 def _scaled(values: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Logarithms for series that are never near zero, square roots for the others, and the way back. The forecast is a median then."""
-    with np.errstate(all="ignore"):
-        least = np.nanmin(np.where(np.isnan(values), np.inf, values), axis=1)
-        mean = np.nanmean(np.where(np.isnan(values), 0.0, values), axis=1)
-    logs = (least > 0.02 * mean) & (least > 0)
+    """Logarithms for series that are never near zero, others as they are, and the way back.
+
+    Not square roots: they would give medians, and a thousand medians of small counts add up to far less than their total.
+    """
+    known = ~np.isnan(values)
+    least = np.where(known, values, np.inf).min(axis=1)
+    mean = np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    logs = ((least > 0.02 * mean) & (least > 0))[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        changed = np.where(logs[:, None], np.log(values), np.sqrt(values))
+        changed = np.where(logs, np.log(values), values)
 
     def back(forecast: np.ndarray) -> np.ndarray:
-        return np.where(logs[:, None], np.exp(np.minimum(forecast, 50.0)), np.maximum(forecast, 0.0) ** 2)
+        return np.where(logs, np.exp(np.minimum(forecast, 50.0)), np.maximum(forecast, 0.0))
 
     return changed, back
 

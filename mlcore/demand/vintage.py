@@ -20,6 +20,8 @@ from mlcore.progress import Progress, part, silent
 
 YOUNG = {"daily": 28, "weekly": 13, "monthly": 8}
 """A series with fewer periods than this takes its share of its parent's forecast."""
+SPARSE = 0.05
+"""A series is sparse when more than this share of its periods is zero: a Poisson mean below 3."""
 MOST_NOTES = 6
 
 
@@ -97,7 +99,8 @@ class _Vintage:
     def whole(self, trials: Trials) -> ForecastSet:
         panel, lead = self.panel, self.panel.lead
         young = (panel.t - panel.first < YOUNG[panel.frequency.name]) & (panel.levels > 0)
-        chosen = choose(trials, panel.levels, young)
+        sparse = (panel.clean == 0).sum(axis=1) > SPARSE * (panel.t - panel.first)
+        chosen = choose(trials, 2 * panel.levels + sparse, young, sparse)
         points = self._reconciled(chosen.points, trials)
         past, ahead = points[:-1], points[-1]
         least = np.sqrt(np.maximum(ahead, 0.0) * (1.0 if self.size is None else self.size * self.sizes))
