@@ -40,10 +40,18 @@ class Boosting(CodedTrees):
     def _grow(
         self, coded: np.ndarray, frozen: dict[int, float], labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray
     ) -> Ensemble:
+        directions = self._directions(coded)
+        self.settings = dict(self.given or self._search(coded, labels, submitted_at, weight, directions))
+        shape = {name: self.settings[name] for name in SHAPES[0]}
+        model = self._model(shape, self.settings["learning_rate"], self.settings["trees"], directions)
+        return Ensemble.from_trees(*boosted_nodes(model.fit(coded, labels, sample_weight=weight)), self.features_, frozen)
+
+    def _search(
+        self, coded: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray, directions: np.ndarray
+    ) -> dict[str, Any]:
         small = len(labels) < FEW_ROWS
         rate = 0.05 if small else 0.08
         folds = validation_folds(labels, submitted_at, folds=3 if small else 2, seed=self.seed)[: 3 if small else 1]
-        directions = self._directions(coded)
         found = []
         for shape in SHAPES:
             losses = np.zeros(MOST_TREES // EVERY)
@@ -52,9 +60,7 @@ class Boosting(CodedTrees):
                 losses += [levelled_log_loss(labels[valid], raw) for raw in staged_log_odds(model, coded[valid])]
             found.append((float(losses.min()), EVERY * (int(np.argmin(losses)) + 1), shape))
         _, trees, shape = min(found, key=lambda row: row[0])
-        self.settings = {**shape, "learning_rate": rate, "trees": trees}
-        model = self._model(shape, rate, trees, directions).fit(coded, labels, sample_weight=weight)
-        return Ensemble.from_trees(*boosted_nodes(model), self.features_, frozen)
+        return {**shape, "learning_rate": rate, "trees": trees}
 
     def _model(self, shape: dict[str, Any], rate: float, trees: int, directions: np.ndarray) -> Any:
         from sklearn.ensemble import HistGradientBoostingClassifier

@@ -15,8 +15,8 @@ from mlcore.schema import Schema
 class EncodedRung:
     """A rung that works on the encoder's matrix. A subclass says `_fit`, `_log_odds`, `_parts`, `_state` and `_restore`.
 
-    settings: what `fit` chose by validation, for the report. Contributions have a column for every column of the schema (`schema.names`),
-    zero for those that no model may read.
+    settings: what `fit` chose by validation, for the report. given: settings to fit with, None to search for them. Contributions have a
+    column for every column of the schema (`schema.names`), zero for those that no model may read.
     """
 
     name = ""
@@ -25,6 +25,7 @@ class EncodedRung:
     def __init__(self, schema: Schema, *, seed: int = 0) -> None:
         self.schema = schema
         self.seed = seed
+        self.given: dict[str, Any] | None = None
 
     def fit(
         self, frame: pd.DataFrame, default: np.ndarray, *, submitted_at: pd.Series | None = None, weight: np.ndarray | None = None
@@ -36,6 +37,14 @@ class EncodedRung:
         self.settings: dict[str, Any] = {}
         self._fit(matrix, labels, submitted_at, weights_or_ones(weight, len(labels)))
         return self
+
+    def again(
+        self, frame: pd.DataFrame, default: np.ndarray, *, submitted_at: pd.Series | None = None, weight: np.ndarray | None = None
+    ) -> Self:
+        """Another rung of this kind, fitted to these rows with the settings that this one found: the search is not done twice."""
+        other = type(self)(self.schema, seed=self.seed)
+        other.given = dict(self.settings)
+        return other.fit(frame, default, submitted_at=submitted_at, weight=weight)
 
     def log_odds(self, frame: pd.DataFrame, submitted_at: pd.Series | None = None) -> np.ndarray:
         """(n,) uncalibrated log-odds of default."""

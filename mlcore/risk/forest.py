@@ -32,15 +32,20 @@ class Forest(CodedTrees):
     def _grow(
         self, coded: np.ndarray, frozen: dict[int, float], labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray
     ) -> Ensemble:
+        share = self._share(coded, frozen, labels, submitted_at, weight) if self.given is None else float(self.given["least_leaf_share"])
+        self.settings = {"least_leaf_share": share, "trees": TREES, "depth": MOST_DEPTH}
+        return self._average(coded, labels, weight, share, TREES, frozen)
+
+    def _share(
+        self, coded: np.ndarray, frozen: dict[int, float], labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray
+    ) -> float:
         folds = validation_folds(labels, submitted_at, folds=2, seed=self.seed)[:1]
         losses = np.zeros(len(LEAF_SHARES))
         for k, share in enumerate(LEAF_SHARES):
             for train, valid in folds:
                 fitted = self._average(coded[train], labels[train], weight[train], share, TREES // 4, frozen)
                 losses[k] += levelled_log_loss(labels[valid], fitted.log_odds(coded[valid]))
-        share = LEAF_SHARES[int(np.argmin(losses))]
-        self.settings = {"least_leaf_share": share, "trees": TREES, "depth": MOST_DEPTH}
-        return self._average(coded, labels, weight, share, TREES, frozen)
+        return LEAF_SHARES[int(np.argmin(losses))]
 
     def _average(
         self, coded: np.ndarray, labels: np.ndarray, weight: np.ndarray, share: float, trees: int, frozen: dict[int, float]

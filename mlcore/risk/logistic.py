@@ -6,6 +6,7 @@ feature's ramps towards one slope, since their sum is a column as well. L1 and L
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,19 @@ import pandas as pd
 from mlcore.risk.binning import quantile_cuts
 from mlcore.risk.encoded import EncodedRung
 from mlcore.risk.penalised import fit_logistic
-from mlcore.risk.tuning import FEW_ROWS, levelled_log_loss, periods, validation_folds
+from mlcore.risk.tuning import FEW_ROWS, levelled_losses, periods, simplest, validation_folds
 
-PENALTIES: tuple[tuple[float, float], ...] = ((0.0, 100.0), (0.0, 30.0), (0.0, 10.0), (0.0, 3.0), (0.0, 1.0), (3.0, 3.0), (10.0, 1.0))
+PENALTIES: tuple[tuple[float, float], ...] = (
+    (0.0, 1000.0),
+    (0.0, 300.0),
+    (0.0, 100.0),
+    (0.0, 30.0),
+    (0.0, 10.0),
+    (0.0, 3.0),
+    (0.0, 1.0),
+    (3.0, 3.0),
+    (10.0, 1.0),
+)
 """(L1, L2) in units of rows, from strong to weak."""
 MOST_COLUMNS = 260
 """Ramps in all: the knots of a wide frame are thinned to it, so that a fit stays within seconds."""
@@ -102,27 +113,31 @@ def fit_splines(
     directions: np.ndarray,
     folds: list[tuple[np.ndarray, np.ndarray]],
     submitted_at: pd.Series | None = None,
+    penalties: Sequence[tuple[float, float]] = PENALTIES,
 ) -> Splines:
-    """Choose L1 and L2 on the folds, then fit all rows. With dates the period is a nuisance term, frozen at the latest."""
+    """Choose L1 and L2 on the folds, then fit all rows. With dates the period is a nuisance term, frozen at the latest.
+
+    penalties: the candidates (L1, L2). The first within one standard error of the best is taken, without folds the first.
+    """
     period = periods(submitted_at, len(labels))
     width = matrix.shape[1]
     if period is not None:
         matrix, directions = np.column_stack([matrix, period]), np.append(directions, 0)
     ramps = Ramps.fit(matrix)
     basis, sign = ramps.transform(matrix), ramps.signs(directions)
-    losses = np.zeros(len(PENALTIES))
+    losses: list[list[np.ndarray]] = [[] for _ in penalties]
     held: list[list[np.ndarray]] = []
     for train, valid in folds:
         start, fitted, later = None, basis[train], basis[valid]
         if period is not None:  # a later period is unknown to these rows' fit: it counts as the latest that is known
             later[:, ramps.owner == width] = basis[train[np.argmax(period[train])], ramps.owner == width]
         held.append([])
-        for k, (l1, l2) in enumerate(PENALTIES):
+        for k, (l1, l2) in enumerate(penalties):
             start = fit_logistic(fitted, labels[train], weight[train], l1=l1, l2=l2, sign=sign, start=start, steps=6, tolerance=1e-4)
             held[-1].append(later @ start[1] + start[0])
-            losses[k] += levelled_log_loss(labels[valid], held[-1][k]) * len(valid)
-    best = int(np.argmin(losses))
-    l1, l2 = PENALTIES[best]
+            losses[k].append(levelled_losses(labels[valid], held[-1][k]))
+    best = simplest([np.concatenate(each) for each in losses]) if folds else 0
+    l1, l2 = penalties[best]
     intercept, coefficients = fit_logistic(basis, labels, weight, l1=l1, l2=l2, sign=sign)
     if period is not None:
         latest = basis[np.argmax(period)] * coefficients
@@ -130,6 +145,11 @@ def fit_splines(
         intercept, coefficients = intercept + float(latest[own].sum()), coefficients[~own]
         ramps = Ramps(ramps.knots[:-1])
     return Splines(ramps, intercept, coefficients, {"l1": l1, "l2": l2}, [fold[best] for fold in held])
+
+
+def penalties_of(given: dict[str, Any] | None) -> list[tuple[float, float]]:
+    """The penalty that an earlier fit's settings hold; none without them."""
+    return [] if given is None else [(float(given["l1"]), float(given["l2"]))]
 
 
 class Logistic(EncodedRung):
@@ -140,7 +160,8 @@ class Logistic(EncodedRung):
     def _fit(self, matrix: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray) -> None:
         small = len(labels) < FEW_ROWS
         folds = validation_folds(labels, submitted_at, folds=5 if small else 2, seed=self.seed)[: 5 if small else 1]
-        fitted = fit_splines(matrix, labels, weight, self.encoder.directions, folds, submitted_at)
+        known = penalties_of(self.given)
+        fitted = fit_splines(matrix, labels, weight, self.encoder.directions, [] if known else folds, submitted_at, known or PENALTIES)
         self.ramps_, self.intercept_, self.coefficients_ = fitted.ramps, fitted.intercept, fitted.coefficients
         self.settings = {**fitted.settings, "columns": len(fitted.coefficients)}
         self.means_ = np.average(self._sums(self.ramps_.transform(matrix)), axis=0, weights=weight)

@@ -38,17 +38,20 @@ class Neural(EncodedRung):
         self.grids_ = [quantile_cuts(matrix[:, j], 64) for j in range(matrix.shape[1])]
         self.gaps_ = np.isnan(matrix).any(axis=0)
         inputs = self._inputs(matrix)
+        batch = 32 if len(labels) < FEW_ROWS else 256
+        count = self._epochs(inputs, labels, submitted_at, weight, batch) if self.given is None else int(self.given["epochs"])
+        self.settings = {"epochs": count, "seeds": SEEDS, "hidden": list(HIDDEN), "dropout": DROPOUT}
+        self.nets_ = [self._train(inputs, labels, weight, self.seed + 1 + k, count, batch, None)[0] for k in range(SEEDS)]
+        self.mean_ = np.average(inputs, axis=0, weights=weight)
+
+    def _epochs(self, inputs: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray, batch: int) -> int:
         small = len(labels) < FEW_ROWS
-        batch = 32 if small else 256
         epochs = []
         for train, valid in validation_folds(labels, submitted_at, folds=3 if small else 2, seed=self.seed)[: 3 if small else 1]:
             held = (inputs[valid], labels[valid])
             _, best = self._train(inputs[train], labels[train], weight[train], self.seed, MOST_EPOCHS, batch, held)
             epochs.append(best)
-        count = max(1, round(float(np.mean(epochs))))
-        self.settings = {"epochs": count, "seeds": SEEDS, "hidden": list(HIDDEN), "dropout": DROPOUT}
-        self.nets_ = [self._train(inputs, labels, weight, self.seed + 1 + k, count, batch, None)[0] for k in range(SEEDS)]
-        self.mean_ = np.average(inputs, axis=0, weights=weight)
+        return max(1, round(float(np.mean(epochs))))
 
     def _inputs(self, matrix: np.ndarray) -> np.ndarray:
         """(n, features + indicators) float64: ranks in [-1, 1] (zero where missing), then an indicator for each feature that has gaps."""

@@ -91,15 +91,20 @@ class Scorecard(EncodedRung):
         self.chosen_ = self._choose(encoded, values)
         basis = encoded[:, self.chosen_]
         sign = np.ones(len(self.chosen_), dtype=int)
+        l2 = self._penalty(basis, labels, submitted_at, weight, sign) if self.given is None else float(self.given["l2"])
+        self.intercept_, self.slopes_ = fit_logistic(basis, labels, weight, l2=l2, sign=sign)
+        self.means_ = np.average(basis * self.slopes_, axis=0, weights=weight)
+        self.settings = {"l2": l2, "characteristics": int((self.slopes_ > 0).sum())}
+
+    def _penalty(
+        self, basis: np.ndarray, labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray, sign: np.ndarray
+    ) -> float:
         folds = validation_folds(labels, submitted_at, folds=4 if len(labels) < FEW_ROWS else 2, seed=self.seed)
         losses = []
         for l2 in PENALTIES:
             fits = [(valid, fit_logistic(basis[train], labels[train], weight[train], l2=l2, sign=sign, steps=6)) for train, valid in folds]
             losses.append(sum(levelled_log_loss(labels[valid], basis[valid] @ b + a) for valid, (a, b) in fits))
-        l2 = PENALTIES[int(np.argmin(losses))]
-        self.intercept_, self.slopes_ = fit_logistic(basis, labels, weight, l2=l2, sign=sign)
-        self.means_ = np.average(basis * self.slopes_, axis=0, weights=weight)
-        self.settings = {"l2": l2, "characteristics": int((self.slopes_ > 0).sum())}
+        return PENALTIES[int(np.argmin(losses))]
 
     def _evidence(self, codes: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Each feature's weights of evidence by code, and its information value. A code that no row has gets zero."""

@@ -28,15 +28,20 @@ class Tree(CodedTrees):
     def _grow(
         self, coded: np.ndarray, frozen: dict[int, float], labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray
     ) -> Ensemble:
+        leaves = self._leaves(coded, frozen, labels, submitted_at, weight) if self.given is None else int(self.given["leaves"])
+        self.settings = {"leaves": leaves}
+        return self._one(coded, labels, weight, leaves, frozen)
+
+    def _leaves(
+        self, coded: np.ndarray, frozen: dict[int, float], labels: np.ndarray, submitted_at: pd.Series | None, weight: np.ndarray
+    ) -> int:
         folds = validation_folds(labels, submitted_at, folds=3, seed=self.seed)
         losses = np.zeros(len(LEAVES))
         for k, leaves in enumerate(LEAVES):
             for train, valid in folds:
                 fitted = self._one(coded[train], labels[train], weight[train], leaves, frozen)
                 losses[k] += levelled_log_loss(labels[valid], fitted.log_odds(coded[valid]))
-        leaves = LEAVES[int(np.argmin(losses))]
-        self.settings = {"leaves": leaves}
-        return self._one(coded, labels, weight, leaves, frozen)
+        return LEAVES[int(np.argmin(losses))]
 
     def _one(self, coded: np.ndarray, labels: np.ndarray, weight: np.ndarray, leaves: int, frozen: dict[int, float]) -> Ensemble:
         from sklearn.ensemble import HistGradientBoostingClassifier

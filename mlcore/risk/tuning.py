@@ -82,8 +82,8 @@ def log_loss(default: np.ndarray, log_odds: np.ndarray, weight: np.ndarray | Non
     return float(np.average(np.logaddexp(0.0, log_odds) - default * log_odds, weights=weight))
 
 
-def levelled_log_loss(default: np.ndarray, log_odds: np.ndarray) -> float:
-    """Log-loss after the best constant shift of the log-odds: how well a model ranks and spreads, whatever the later period's level.
+def levelled_losses(default: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+    """(n,) log-losses after the best constant shift of the log-odds: how well a model ranks and spreads, whatever the later period's level.
 
     Calibration sets the level afterwards, so a rung is not chosen for having guessed it.
     """
@@ -94,7 +94,25 @@ def levelled_log_loss(default: np.ndarray, log_odds: np.ndarray) -> float:
         shift += float(np.clip(step, -2.0, 2.0))
         if abs(step) < 1e-9:
             break
-    return log_loss(default, log_odds + shift)
+    return np.logaddexp(0.0, log_odds + shift) - default * (log_odds + shift)
+
+
+def levelled_log_loss(default: np.ndarray, log_odds: np.ndarray) -> float:
+    """The mean of `levelled_losses`."""
+    return float(levelled_losses(default, log_odds).mean())
+
+
+def simplest(losses: list[np.ndarray]) -> int:
+    """The first of the candidates, which come from simple to rich, whose loss is within one standard error of the best's.
+
+    losses: for each candidate (n,) losses of the same rows; the standard error is that of the paired difference.
+    """
+    best = losses[int(np.argmin([each.mean() for each in losses]))]
+    for number, each in enumerate(losses):
+        worse = each - best
+        if worse.mean() <= worse.std() / np.sqrt(len(worse)):
+            return number
+    raise AssertionError("The best is within its own standard error.")
 
 
 def sigmoid(log_odds: np.ndarray) -> np.ndarray:

@@ -170,3 +170,18 @@ def test_later_dates_measured_with_naive_moments():
     encoder = Encoder(schema)
     encoder.fit_transform(frame, np.array([0, 1]), None)
     assert encoder.one({"since": datetime(2024, 1, 2, tzinfo=UTC), "amount": 1})[0] == 28.0
+
+
+def test_copies_of_an_application_share_their_fold(world):
+    from mlcore.risk.categories import FOLDS
+    from mlcore.risk.features import _folds
+
+    world = world.take(np.arange(400))
+    rows = np.random.default_rng(0).integers(0, 400, 500)
+    twice = world.take(rows)
+    folds = _folds(twice.frame, twice.submitted_at, 0)
+    assert len(np.unique(folds)) == FOLDS
+    assert all(len(np.unique(folds[rows == row])) == 1 for row in np.unique(rows))
+    # Where rows differ in next to nothing, a value's own rows would all be held out together: folds go by position.
+    alike = _folds(twice.frame[["branch"]], None, 0)
+    assert len(np.unique(alike[(twice.frame["branch"] == "south").to_numpy()])) == FOLDS
