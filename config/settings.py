@@ -163,6 +163,7 @@ SWEEP_LONG_QUEUE = env.int("SWEEP_LONG_QUEUE", default=200)
 BROKER_AWAY_SECONDS = env.float("BROKER_AWAY_SECONDS", default=15.0)
 HEARTBEAT_SECONDS = env.float("HEARTBEAT_SECONDS", default=5.0)
 TRAINING_LEASE_SECONDS = env.int("TRAINING_LEASE_SECONDS", default=120)
+TRAINING_SCHEDULER = env.str("TRAINING_SCHEDULER", default="")
 OUTCOME_WINDOW_MONTHS = env.int("OUTCOME_WINDOW_MONTHS", default=0)
 # Share of unflagged applications that are reviewed all the same, and days until a finding becomes a label
 FRAUD_SAMPLE_SHARE = env.float("FRAUD_SAMPLE_SHARE", default=0.015)

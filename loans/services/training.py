@@ -26,6 +26,7 @@ from loans.queries.frames import OutcomeFrame, outcome_frame, schema_in_force
 from loans.services import policy, registry, segments
 from loans.services.scoring import worker_name
 from loans.services.wakeups import wake_training
+from mlcore.cluster import spread
 from mlcore.progress import Cancelled, Progress, part, silent
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def _watched(run: TrainingRun, progress: Progress) -> Progress:
 
 def _train(run: TrainingRun, progress: Progress) -> None:
     progress(0.0, "Reading applications and outcomes")
-    fitted = _FITS[ModelKind(run.kind)](run, progress)
+    with spread(settings.TRAINING_SCHEDULER):
+        fitted = _FITS[ModelKind(run.kind)](run, progress)
     progress(0.98, "Storing the model")
     with transaction.atomic():
         if not _ours(run).select_for_update().exists():

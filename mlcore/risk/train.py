@@ -148,19 +148,42 @@ def _climb(
     names: list[str], data: Dataset, how: assess.Plan, terms: ProfitTerms, seed: int, progress: Progress, warnings: list[str]
 ) -> list[assess.Assessment]:
     made = []
-    for number, name in enumerate(names):
-        step = part(progress, number / len(names), (number + 1) / len(names))
-        try:
-            each = assess.assess(name, lambda name=name: ladder.make(name, data.schema, seed=seed), data, how, step)
-        except FitError as error:
+    if _spread():
+        from joblib import Parallel, delayed
+
+        jobs = (delayed(_assess)(name, data, how, terms, seed) for name in names)
+        assessed = Parallel(return_as="generator")(jobs)
+    else:
+        steps = [part(progress, number / len(names), (number + 1) / len(names)) for number in range(len(names))]
+        assessed = (_assess(name, data, how, terms, seed, step) for name, step in zip(names, steps, strict=True))
+    for number, (name, each) in enumerate(zip(names, assessed, strict=True), start=1):
+        if isinstance(each, FitError):
             # One rung that can't cope with these data is a line in the report, not the end of the training.
-            warnings.append(f"{report.title(name)} could not be fitted: {error}")
-            continue
-        step(1.0, f"Measuring {name}")
-        assess.measure(each, data, terms, seed=seed)
-        made.append(each)
+            warnings.append(f"{report.title(name)} could not be fitted: {each}")
+        else:
+            progress(number / len(names), f"Measured {name}")
+            made.append(each)
     if not made:
         raise TrainingError("No rung could be fitted. " + " ".join(warnings))
+    return made
+
+
+def _spread() -> bool:
+    """Whether joblib's jobs run elsewhere (`mlcore.cluster.spread`); then no progress can come from inside a fit."""
+    from joblib.parallel import get_active_backend
+
+    return get_active_backend()[1] not in (None, 1)  # None where nothing is configured: in turn
+
+
+def _assess(
+    name: str, data: Dataset, how: assess.Plan, terms: ProfitTerms, seed: int, progress: Progress = silent
+) -> assess.Assessment | FitError:
+    try:
+        made = assess.assess(name, lambda: ladder.make(name, data.schema, seed=seed), data, how, progress)
+    except FitError as error:
+        return error
+    progress(1.0, f"Measuring {name}")
+    assess.measure(made, data, terms, seed=seed)
     return made
 
 

@@ -135,3 +135,14 @@ def test_an_altered_artifact_serves_nobody(artifacts):
     with pytest.raises(ArtifactError):
         registry.promote(version, by=None, reason="x") if not version.is_champion else registry.load(version)
     assert not LoanApplication.objects.filter(default_probability__isnull=False).exists()
+
+
+def test_a_cluster_that_is_not_there_is_said(artifacts, settings, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    settings.TRAINING_SCHEDULER = "tcp://127.0.0.1:8786"
+    run = training.start_training("default_risk", by=None, wake=False)
+    failed = training.run_training(run.pk)
+    assert failed.state == "failed"
+    assert "pip install distributed" in failed.error
