@@ -162,3 +162,43 @@ def assert_plain(value):
     else:
         assert value is None or isinstance(value, (str, int, float, bool, bytes)), type(value)
         assert not isinstance(value, np.generic) or isinstance(value, (float, int)), type(value)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_again_keeps_the_settings_and_learns_from_the_new_rows(name, fitted, world, later):
+    first = fitted(name)
+    before = first.log_odds(later.frame, later.submitted_at)
+    other = first.again(later.frame, later.default, submitted_at=later.submitted_at)
+    described = {"columns"}  # of the rows, not found by a search
+    assert {k: v for k, v in other.settings.items() if k not in described} == {
+        k: v for k, v in first.settings.items() if k not in described
+    }
+    assert np.abs(other.log_odds(later.frame, later.submitted_at) - before).max() > 1e-3
+    np.testing.assert_array_equal(first.log_odds(later.frame, later.submitted_at), before)
+    same = first.again(world.frame, world.default, submitted_at=world.submitted_at)
+    np.testing.assert_allclose(same.log_odds(later.frame, later.submitted_at), before, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNING if name != "xgboost"])
+def test_again_searches_nothing(name, fitted, world, monkeypatch):
+    first = fitted(name)
+    module = type(first).__module__
+    monkeypatch.setattr(f"{module}.levelled_log_loss", None, raising=False)
+    monkeypatch.setattr(f"{module}.levelled_losses", None, raising=False)
+    first.again(world.frame, world.default, submitted_at=world.submitted_at)
+
+
+def test_xgboost_is_reproduced_exactly(world, later):
+    xgboost = pytest.importorskip("xgboost")
+    from mlcore.risk.xgb import XGBoost
+
+    rung = XGBoost(world.schema, seed=3)
+    kept = {}
+    grow = rung._booster
+    rung._booster = lambda *arguments: kept.setdefault(len(kept), grow(*arguments))
+    rung.fit(world.frame, world.default)
+    booster, _ = kept[len(kept) - 1]
+    coded = rung._coded(rung.encoder.transform(later.frame))
+    assert np.isnan(coded).any()
+    margin = booster.predict(xgboost.DMatrix(coded), output_margin=True)
+    np.testing.assert_allclose(rung.log_odds(later.frame), margin, atol=1e-5)
