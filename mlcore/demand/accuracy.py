@@ -121,7 +121,8 @@ def _compare(vintage: ForecastSet, number: int, panel: Panel, place: dict[Key, i
         return
     first = int(panel.periods[0])
     at = int(period_of(np.datetime64(vintage.origin), vintage.frequency)) - first
-    moves = np.abs(panel.observed[:, vintage.season : max(at, 0)] - panel.observed[:, : max(at - vintage.season, 0)])
+    before = panel.observed[:, : max(at, 0)]  # shorter than that where the vintage is later than all that is known
+    moves = np.abs(before[:, vintage.season :] - before[:, : max(before.shape[1] - vintage.season, 0)])
     known = ~np.isnan(moves)
     scale = np.where(known, moves, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     for series in vintage.series:

@@ -96,7 +96,7 @@ def _candidates(
     if boosting:
         found[BOOSTING] = boosting.predict(panel, origin, horizon)
     with np.errstate(all="ignore"):
-        top = CEILING * np.nanmax(np.where(np.isnan(known), 0.0, known), axis=1)
+        top = CEILING * np.nan_to_num(known).max(axis=1)
     factor = holiday_factors(panel, origin, horizon)
     found = {name: np.clip(values, 0.0, top[:, None]) * factor for name, values in found.items()}
     return {SEASONAL_NAIVE: seasonal_naive(raw[:, :origin], season, horizon), **found}
@@ -153,5 +153,5 @@ def _scales(panel: Panel, origins: np.ndarray, season: int) -> np.ndarray:
     sums, counts = np.cumsum(np.where(known, moves, 0.0), axis=1), np.cumsum(known, axis=1)
     at = np.maximum(origins - season - 1, 0)
     scale = (sums[:, at] / np.maximum(counts[:, at], 1)).T
-    mean = np.nanmean(np.abs(np.where(np.isnan(panel.observed), 0.0, panel.observed)), axis=1)
+    mean = np.nan_to_num(panel.observed).mean(axis=1)
     return np.where(scale > 0, scale, np.where(mean > 0, mean, 1.0)[None, :])

@@ -43,7 +43,7 @@ def empty_runs(series: np.ndarray, kind: Frequency, implausible: float, excused:
     found = []
     for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         before = series[max(0, start - 8 * (7 if kind.name == "daily" else 1)) : start]
-        if not len(before) or np.nanmax(before, initial=0.0) * (end - start) < implausible:
+        if not len(before) or np.nan_to_num(before).max(initial=0.0) * (end - start) < implausible:
             continue
         if kind.name == "daily":
             by_weekday = np.array([_mean(before[(np.arange(start - len(before), start) % 7) == k]) for k in range(7)])

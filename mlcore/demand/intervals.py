@@ -113,7 +113,7 @@ def _widths(score: np.ndarray, origins: np.ndarray) -> np.ndarray:
         seen = ((fade[:, None, :] * known[:now]).sum(axis=2) > 0).sum(axis=0)
         weight = seen / (seen + POOL) if n > 1 else np.ones(n)
         spreads[now] = weight * sums / np.maximum(count, TINY) + (1 - weight) * pooled
-    if not np.nanmax(np.append(spreads[k], 0.0)) > 0:
+    if not np.nan_to_num(spreads[k]).max() > 0:
         return np.zeros((2, n))
     ratio = score / np.maximum(spreads[:k, :, None], 0.05 * np.nanmean(spreads[k]))
     values = np.sort(ratio[~np.isnan(ratio)])

@@ -125,7 +125,7 @@ class _Vintage:
         # Recent errors tell the size of the next ones better where a series grows
         weight = np.where(known, 0.9 ** np.arange(k)[::-1][:, None, None], 0.0)
         variance = (weight * np.nan_to_num(error) ** 2).sum(axis=(0, 2)) / np.maximum(weight.sum(axis=(0, 2)), 1e-12)
-        variance = np.maximum(variance, 1e-4 * np.maximum(np.nanmean(np.nan_to_num(self.panel.clean), axis=1), 1e-6) ** 2)
+        variance = np.maximum(variance, 1e-4 * np.maximum(np.nan_to_num(self.panel.clean).mean(axis=1), 1e-6) ** 2)
         flat = np.moveaxis(points, 1, 0).reshape(n, k * h)
         return np.moveaxis(reconcile(flat, self.panel.parts, variance).reshape(n, k, h), 0, 1)
 
@@ -143,7 +143,8 @@ class _Vintage:
             panel.notes.append(
                 f"Less than {panel.frequency.season + 2 + LEAST_ORIGINS} {noun}s: too few for a season, so the yardstick is the last value."
             )
-        constant = (np.nanmax(panel.clean, axis=1) == np.nanmin(panel.clean, axis=1)) & ~silent_series
+        known = np.where(np.isnan(panel.clean), np.nan_to_num(panel.clean[:, -1:]), panel.clean)
+        constant = (known == known[:, -1:]).all(axis=1) & ~silent_series & ~young
         for node in np.flatnonzero(constant):
             panel.node_notes[node].append(f"The same value in all {panel.t} {noun}s; the interval says only that it never changed.")
         origins = len(trials.origins) - 1

@@ -215,6 +215,12 @@ def test_the_running_month_is_no_history_but_a_lower_bound():
     assert first.period == "2024-01-01" and first.point >= 400 and first.lo95 >= 400
 
 
+def test_a_vintage_later_than_all_that_is_known_has_no_accuracy_yet():
+    history = counts([np.full(40, 9.0), np.append(np.full(20, 9.0), np.full(20, np.nan))], frequency="weekly", products=["a", "b"])
+    vintage = forecast(history, horizon=3, frequency="weekly", country=None, as_of="2015-10-26")
+    assert accuracy([vintage], history, "2016-06-01") == []
+
+
 def test_few_months_have_the_last_value_as_yardstick():
     vintage = monthly(counts(np.random.default_rng(10).poisson(50, 18)), "2016-07-01", horizon=3)
     assert vintage.season == 1 and any("too few for a season" in note for note in vintage.notes)
