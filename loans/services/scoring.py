@@ -59,15 +59,17 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+# The rows are chosen in a materialised CTE: inside `IN (…)` the planner may run the choice once a row, and a LIMIT of 1 claims them all.
 _CLAIM = """
-    UPDATE loans_scoringjob SET state = 'running', attempts = attempts + 1, claimed_by = %(worker)s,
-           lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-    WHERE id IN (
+    WITH due AS MATERIALIZED (
         SELECT id FROM loans_scoringjob
         WHERE ((state = 'pending' AND due_at <= clock_timestamp()) OR (state = 'running' AND lease_until < clock_timestamp()))
           AND attempts BETWEEN %(least)s AND %(most)s AND (%(job)s::bigint IS NULL OR id = %(job)s)
         ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-    RETURNING id, application_id, attempts
+    UPDATE loans_scoringjob job SET state = 'running', attempts = attempts + 1, claimed_by = %(worker)s,
+           lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    FROM due WHERE job.id = due.id
+    RETURNING job.id, job.application_id, job.attempts
 """
 
 

@@ -91,6 +91,16 @@ def test_one_bad_application_takes_no_other_down_and_goes_to_a_person(champion, 
     assert not Prediction.objects.filter(application_id=poison).exists()
 
 
+def test_a_claim_takes_no_more_than_its_limit_however_the_planner_joins(champion):
+    make_pending(60)
+    with connection.cursor() as cursor:
+        # The plan that a small or freshly filled table gets, and that ran the choice of rows anew for each row.
+        cursor.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off")
+        cursor.execute("SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off; SET LOCAL enable_memoize = off")
+    assert len(scoring._claim(least=0, most=4, limit=1)) == 1
+    assert len(scoring._claim(least=0, most=4, limit=25)) == 25
+
+
 def test_a_score_that_does_not_add_up_is_never_stored(champion, monkeypatch):
     make_pending(1)
     model = scoring.registry.champion().model
