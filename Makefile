@@ -12,7 +12,7 @@ export DJANGO_SETTINGS_MODULE = config.settings
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint pins bench faults clean clean-data
+.PHONY: help setup run test test-slow lint pins bench faults clean clean-data
 
 help: ## What there is
 	@echo "make TARGET, where TARGET is one of"
@@ -35,6 +35,9 @@ test: lint ## Lint, import contracts and tests
 lint: $(STAMP) ## Ruff and the import contracts
 	@$(PY) -m ruff check .
 	@$(PY) -c "from importlinter.cli import lint_imports_command as run; run()"
+
+test-slow: $(STAMP) ## The tests that take minutes, or need the real data files
+	@$(PY) -m pytest $(PYTEST_ARGS) -m slow
 
 faults: $(STAMP) ## Minutes of killing workers, brokers and databases
 	@$(PY) -m pytest -m faults

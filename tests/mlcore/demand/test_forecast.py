@@ -74,6 +74,7 @@ def test_the_week_is_found_and_everything_adds_up(shop):
     assert_sound(vintage)
 
 
+@pytest.mark.slow
 def test_holidays_are_expected_to_be_quiet(shop):
     history, _ = shop
     vintage = daily(history, "2023-12-20")
@@ -81,11 +82,13 @@ def test_holidays_are_expected_to_be_quiet(shop):
     assert by_day["2023-12-25"] < 0.5 * by_day["2023-12-22"]
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_vintage():
     history = counts(np.random.default_rng(11).poisson(40, (10, 60)), products=[f"p{k}" for k in range(10)])
     assert monthly(history, "2020-01-01", seed=3) == monthly(history, "2020-01-01", seed=3)
 
 
+@pytest.mark.slow
 def test_nothing_after_the_day_of_the_forecast_is_seen(shop):
     history, vintage = shop
     before = replace(history, **{name: getattr(history, name)[history.period < 19768] for name in ("leaf", "period", "counts", "amounts")})
@@ -93,6 +96,7 @@ def test_nothing_after_the_day_of_the_forecast_is_seen(shop):
     assert any("dated after" in note for note in vintage.notes)
 
 
+@pytest.mark.slow
 def test_amounts_are_forecast_like_counts(shop):
     history, vintage = shop
     money = daily(history, "2024-02-15", measure="amount")
