@@ -29,8 +29,9 @@ $(STAMP): $(REQUIREMENTS) bin/setup.py bin/find-python
 run: $(STAMP) ## The whole desk: DATA=file MAPPING=name fill it with a real file, PORT=8000 moves it
 	@exec $(PY) -m config.launch
 
+# One thread a process: the tests run a process a core already, and tiny fits lose more to threads than they win
 test: lint ## Lint, import contracts and tests
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Ruff and the import contracts
 	@$(PY) -m ruff check .

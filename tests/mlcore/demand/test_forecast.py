@@ -82,13 +82,11 @@ def test_holidays_are_expected_to_be_quiet(shop):
     assert by_day["2023-12-25"] < 0.5 * by_day["2023-12-22"]
 
 
-@pytest.mark.slow
 def test_the_same_arguments_give_the_same_vintage():
     history = counts(np.random.default_rng(11).poisson(40, (10, 60)), products=[f"p{k}" for k in range(10)])
     assert monthly(history, "2020-01-01", seed=3) == monthly(history, "2020-01-01", seed=3)
 
 
-@pytest.mark.slow
 def test_nothing_after_the_day_of_the_forecast_is_seen(shop):
     history, vintage = shop
     before = replace(history, **{name: getattr(history, name)[history.period < 19768] for name in ("leaf", "period", "counts", "amounts")})
