@@ -22,9 +22,9 @@ class Command(BaseCommand):
         except demo_users.NotForProduction as error:
             self.stderr.write(self.style.ERROR(str(error)))
             sys.exit(2)
-        self.stdout.write(f"{'login':<10}{'password':<22}who")
+        self.stdout.write(f"{'login':<14}{'password':<22}who")
         for login in access.logins:
-            self.stdout.write(f"{login.username:<10}{login.password or '(changed)':<22}{login.role}: {login.may}")
+            self.stdout.write(f"{login.username:<14}{login.password or '(changed)':<22}{login.role}: {login.may}")
         if access.api_key is None:
             self.stdout.write("API key of the client: shown when it was made, and nobody can read it again; revoke it to get another.")
         else:
