@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from loans.models import AmountEstimate, FeatureSnapshot, LoanApplication, ModelKind, Prediction, ScoringJob, ScoringState, Status
@@ -220,16 +219,14 @@ def _show_on_applications(updates: list[tuple[int, float, str]]) -> None:
 
 def _release(claims: list[Claim], *, error: str) -> None:
     """Give the jobs back. A batch is tried again at once in smaller ones; a job that failed alone waits longer each time."""
-    alone = len(claims) == 1
-    with transaction.atomic():
-        for job in ScoringJob.objects.select_for_update().filter(pk__in=_held(claims)):
-            wait = 2.0 ** min(job.attempts, 8) if alone else 0.0
-            job.state, job.lease_until, job.error = ScoringState.PENDING, None, error
-            job.save(update_fields=["state", "lease_until", "error"])
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE loans_scoringjob SET due_at = clock_timestamp() + make_interval(secs => %s) WHERE id = %s", [wait, job.pk]
-                )
+    longest = 8 if len(claims) == 1 else None
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE loans_scoringjob SET state = 'pending', lease_until = NULL, error = %(error)s, due_at = clock_timestamp()"
+            " + make_interval(secs => CASE WHEN %(longest)s::int IS NULL THEN 0 ELSE 2 ^ least(attempts, %(longest)s) END)"
+            " WHERE id = ANY(%(held)s)",
+            {"error": error, "longest": longest, "held": list(_held(claims))},
+        )
 
 
 def give_up_on_exhausted() -> int:
@@ -243,9 +240,7 @@ def give_up_on_exhausted() -> int:
         )
         if not jobs:
             return 0
-        ScoringJob.objects.filter(pk__in=[job.pk for job in jobs]).update(
-            state=ScoringState.FAILED, finished_at=Now(), lease_until=None, error=F("error")
-        )
+        ScoringJob.objects.filter(pk__in=[job.pk for job in jobs]).update(state=ScoringState.FAILED, finished_at=Now(), lease_until=None)
         LoanApplication.objects.filter(pk__in=[job.application_id for job in jobs], status=Status.RECEIVED).update(
             status=Status.NEEDS_REVIEW
         )

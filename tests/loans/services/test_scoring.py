@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.db.models.functions import Now
 
 from loans.models import FeatureSnapshot, LoanApplication, Prediction, ScoringJob, Status
@@ -89,6 +90,17 @@ def test_one_bad_application_takes_no_other_down_and_goes_to_a_person(champion, 
     assert (job.state, job.attempts, job.error) == ("failed", 5, "RuntimeError")
     assert LoanApplication.objects.get(pk=poison).status == Status.NEEDS_REVIEW
     assert not Prediction.objects.filter(application_id=poison).exists()
+
+
+def test_a_batch_goes_back_at_once_and_a_job_that_failed_alone_waits_longer_each_time(champion):
+    jobs = make_pending(3)
+    scoring._release(scoring._claim(least=0, most=0, limit=3), error="boom")
+    assert ScoringJob.objects.due().count() == 3
+    ScoringJob.objects.filter(pk=jobs[0].pk).update(attempts=3)
+    scoring._release(scoring._claim(least=3, most=3, limit=1), error="boom")
+    job = ScoringJob.objects.annotate(wait=F("due_at") - Now()).get(pk=jobs[0].pk)
+    assert (job.state, job.attempts, job.error) == ("pending", 4, "boom")
+    assert timedelta(seconds=10) < job.wait < timedelta(seconds=20), "2 to the power of its attempts"
 
 
 def test_a_claim_takes_no_more_than_its_limit_however_the_planner_joins(champion):
