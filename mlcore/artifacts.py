@@ -13,6 +13,7 @@ arrays, read with `allow_pickle=False`) and `bytes/N` (opaque bytes of a rung, e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import importlib.metadata
@@ -73,7 +74,10 @@ class ArtifactTampered(ArtifactError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a stored model says about itself. `digest` is the same for the same content, whenever and wherever it was stored."""
+    """What a stored model says about itself. `digest` is the same for the same content, whenever and wherever it was stored.
+
+    code: digest of the source that made it. libraries: versions of Python and of what computes a score.
+    """
 
     kind: str
     name: str
@@ -83,6 +87,7 @@ class Manifest:
     libraries: dict[str, str]
     parts: list[dict[str, Any]]
     code_commit: str | None = None
+    code: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -120,9 +125,10 @@ def save(
         path=path,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=hashlib.sha256("".join(part["name"] + part["sha256"] for part in described).encode()).hexdigest(),
-        libraries=_library_versions(),
+        libraries=library_versions(),
         parts=described,
         code_commit=code_commit or os.environ.get("GIT_COMMIT") or None,
+        code=code_digest(),
         meta=meta_json,
     )
     text = json.dumps(
@@ -159,9 +165,35 @@ def read_manifest(path: Path, *, key: bytes, old_keys: Sequence[bytes] = ()) -> 
     return _open(Path(path), key, old_keys)[1]
 
 
+def sign_anew(path: Path, *, key: bytes, old_keys: Sequence[bytes]) -> bool:
+    """Sign with `key` what is signed with one of `old_keys`; False where it is signed so already. The content stays, to the last byte.
+
+    Raises as `load` does, and ArtifactNotWritten; then the file is as it was.
+    """
+    path = Path(path)
+    raw, _, _ = _open(path, key, old_keys)
+    header = _HEADER.match(raw)
+    if header[2] == key_id(key).encode():
+        return False
+    text = raw[header.end() : header.end() + int(header[4])]
+    head = b"%s%d %s %s %d\n" % (MAGIC, FORMAT, key_id(key).encode(), _sign(key, FORMAT, text).encode(), len(text))
+    _write(path, [head, raw[header.end() :]])
+    return True
+
+
 def key_id(key: bytes) -> str:
     """Sixteen hex digits that tell two keys apart without revealing either."""
     return hmac.new(key, b"loandesk model key id", hashlib.sha256).hexdigest()[:16]
+
+
+@functools.cache
+def code_digest() -> str:
+    """Sixteen hex digits over mlcore's own source: the same for the same code, whether or not it came by git."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _check_key(key: bytes) -> None:
@@ -207,12 +239,17 @@ def _open(path: Path, key: bytes, old_keys: Sequence[bytes]) -> tuple[bytes, Man
 
 
 def _write_once(path: Path, chunks: list[bytes]) -> None:
-    """Write to a temporary name beside `path`, fsync, rename, fsync the folder. After a crash there is the whole file or none."""
+    """`_write` of what is not there yet."""
+    if path.exists():
+        raise ArtifactNotWritten(f"{path} exists already; a stored version is never overwritten.")
+    _write(path, chunks)
+
+
+def _write(path: Path, chunks: list[bytes]) -> None:
+    """Write to a temporary name beside `path`, fsync, rename, fsync the folder. After a crash there is the whole file or the one before."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            raise ArtifactNotWritten(f"{path} exists already; a stored version is never overwritten.")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         with os.fdopen(descriptor, "wb") as file:
             for chunk in chunks:
@@ -234,7 +271,8 @@ def _write_once(path: Path, chunks: list[bytes]) -> None:
             pass
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Of Python and what computes a score here and now."""
     versions = {"python": platform.python_version()}
     for library in LIBRARIES:
         try:

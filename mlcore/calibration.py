@@ -86,13 +86,15 @@ class Calibrator:
         """The same map, moved so that on these rows as many defaults are expected as were observed."""
         return replace(self, shift=self.shift + level_shift(self.transform(log_odds), default))
 
-    def carried_over(self, fitted_on: np.ndarray, refitted: np.ndarray) -> Calibrator:
-        """The same map for the scores of the same rung fitted again on more rows. Both are (n,) scores of the same applicants.
+    def carried_over(self, fitted_on: np.ndarray, refitted: np.ndarray, weight: np.ndarray | None = None) -> Calibrator:
+        """The same map for the scores of the same rung fitted again on more rows. Both are (n,) scores of the same applicants. weight: (n,)
+        of each, 1 by default.
 
         A rung that has meanwhile learned from a later level of risk would otherwise have that level corrected twice. Mean probabilities are
         matched, since they stay right even where a rung is too sure of rows that it was fitted on.
         """
-        return replace(self, offset=self.offset + level_shift(np.asarray(refitted, dtype=float), expit(np.asarray(fitted_on, dtype=float))))
+        moved = level_shift(np.asarray(refitted, dtype=float), expit(np.asarray(fitted_on, dtype=float)), weight)
+        return replace(self, offset=self.offset + moved)
 
     def to_state(self) -> dict[str, Any]:
         return {

@@ -124,6 +124,23 @@ def evaluate(
     intercept of a replicate are one Newton step from the full sample's (exact to order 1/n). replicates: by default 200, fewer above
     100,000 rows.
     """
+    point, drawn = replicated(default, probability, amount=amount, terms=terms, replicates=replicates, seed=seed)
+    return {name: interval(point[name], drawn[name], level) for name in FIGURES}
+
+
+FIGURES = ("auc", "ks", "brier", "log_loss", "oe", "slope", "intercept", "profit", "accuracy")
+
+
+def replicated(
+    default: np.ndarray,
+    probability: np.ndarray,
+    *,
+    amount: np.ndarray | None = None,
+    terms: ProfitTerms | None = None,
+    replicates: int | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, float | None], dict[str, np.ndarray]]:
+    """Every figure of `evaluate`, and its (b,) bootstrap replicates: paired, where two models are given the same rows and seed."""
     default = np.asarray(default, dtype=float)
     probability = np.asarray(probability, dtype=float)
     n = len(default)
@@ -147,12 +164,8 @@ def evaluate(
     point = figures(np.ones((1, n)))
     wanted = replicates if replicates is not None else int(np.clip(20_000_000 // max(n, 1), 40, 200))
     drawn = [figures(counts) for counts in resamples(n, wanted, seed)] if n else []
-    result = {}
-    for name, value in point.items():
-        values = np.concatenate([one[name] for one in drawn]) if drawn else np.empty(0)
-        result[name] = interval(_point(value), values, level)
-    order = ("auc", "ks", "brier", "log_loss", "oe", "slope", "intercept", "profit", "accuracy")
-    return {name: result[name] for name in order}
+    values = {name: np.concatenate([one[name] for one in drawn]) if drawn else np.empty(0) for name in point}
+    return {name: _point(value) for name, value in point.items()}, values
 
 
 def interval(value: float | None, replicates: np.ndarray, level: float = 0.95) -> Figure:

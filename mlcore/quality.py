@@ -17,6 +17,13 @@ from mlcore.splits import as_utc, period_starts
 LEAK_AUC = 0.9
 SUSPECT_IV = 0.5
 BINS = 10
+FEW_ROWS = 100
+"""Below this many rows a share says little: nothing is an error that is not one in every row."""
+WRONG_SHARE = 0.05
+"""So many values outside their plausible range are no slips any more: the column's unit is wrong."""
+REPEATED_SHARE = 0.5
+FUTURE_SHARE = 0.01
+MOST_DEFAULTS = 0.95
 LEAST_CLASS = 20  # fewer of one outcome prove nothing about a column
 PLAUSIBLE: dict[str, tuple[float, float]] = {
     "amount": (1e-9, 1e9),
@@ -168,39 +175,75 @@ def information_value(bins: np.ndarray, default: np.ndarray) -> float:
     return float(max(((bad_share - good_share) * np.log(bad_share / good_share)).sum() - chance, 0.0))
 
 
-def data_quality(data: Dataset) -> dict[str, Any]:
-    """Rows, columns, label balance, duplicates, ranges and gaps in time as plain JSON with findings in words."""
+def errors(described: dict[str, Any]) -> list[str]:
+    """What in a report of `data_quality` should stop a training or an import, in words."""
+    return [row["message"] for row in described.get("findings", []) if row.get("severity") == "error"]
+
+
+def data_quality(data: Dataset, *, now: pd.Timestamp | None = None) -> dict[str, Any]:
+    """Rows, columns, schema, label balance, duplicates, ranges and gaps in time as plain JSON with findings in words.
+
+    data.default: -1 where no outcome is known. now: dates after it are refused. Findings with the severity "error" should stop what was
+    about to be done with these rows (`errors`).
+    """
     findings: list[Finding] = []
     n = len(data)
-    rate = float(np.mean(data.default)) if n else None
-    if rate is not None and (rate < 0.005 or rate > 0.5):
-        findings.append(
-            Finding("label_balance", "warning", f"{rate:.1%} of the loans defaulted; check what counts as default.", value=rate)
-        )
-    duplicated = int(data.frame.duplicated().sum()) if n and len(data.frame.columns) else 0
-    if n and duplicated / n > 0.01:
-        findings.append(
-            Finding("duplicates", "warning", f"{duplicated:,} rows repeat an earlier one in every column.", value=duplicated / n)
-        )
+    described = _dataset_findings(data, findings, now)
     columns = []
     for column in data.schema:
         if column.name not in data.frame:
             continue
-        described, found = _describe(column, data.frame[column.name])
-        columns.append(described)
+        wrong = _wrong_kind(column, data.frame[column.name])
+        if wrong is not None:
+            findings.append(wrong)
+            continue
+        made, found = _describe(column, data.frame[column.name])
+        columns.append(made)
         findings += found
     gaps = _time_gaps(data.submitted_at, findings)
+    findings.sort(key=lambda finding: ("error", "leak", "suspect", "warning", "info").index(finding.severity))
     return rounded(
-        {
-            "rows": n,
-            "defaults": int(np.sum(data.default)),
-            "default_rate": rate,
-            "duplicates": duplicated,
-            "columns": columns,
-            "months_without_applications": gaps,
-            "findings": [finding.to_json() for finding in findings],
-        }
+        {"rows": n, **described, "columns": columns, "months_without_applications": gaps, "findings": [one.to_json() for one in findings]}
     )
+
+
+def _dataset_findings(data: Dataset, findings: list[Finding], now: pd.Timestamp | None) -> dict[str, Any]:
+    """Labels, repeated rows and dates as a whole."""
+    n, known = len(data), np.asarray(data.default) >= 0
+    labelled = int(known.sum())
+    weight = None if data.weight is None else data.weight[known]
+    rate = float(np.average(data.default[known], weights=weight)) if labelled else None
+    if rate is not None and labelled >= FEW_ROWS and rate > MOST_DEFAULTS:
+        message = f"{rate:.1%} of the loans defaulted: the outcome's values are probably the wrong way round."
+        findings.append(Finding("label_balance", "error", message, value=rate))
+    elif rate is not None and (rate < 0.005 or rate > 0.5):
+        findings.append(
+            Finding("label_balance", "warning", f"{rate:.1%} of the loans defaulted; check what counts as default.", value=rate)
+        )
+    duplicated = int(data.frame.duplicated().sum()) if n and len(data.frame.columns) else 0
+    share = duplicated / n if n else 0.0
+    if n >= FEW_ROWS and share > REPEATED_SHARE:
+        message = f"{duplicated:,} of {n:,} rows repeat an earlier one in every column: the same applications came in more than once."
+        findings.append(Finding("duplicates", "error", message, value=share))
+    elif share > 0.01:
+        findings.append(Finding("duplicates", "warning", f"{duplicated:,} rows repeat an earlier one in every column.", value=share))
+    if now is not None and data.submitted_at is not None and n:
+        ahead = int((data.submitted_at > now).sum())
+        if ahead:
+            severity: Literal["error", "warning"] = "error" if n >= FEW_ROWS and ahead / n > FUTURE_SHARE else "warning"
+            findings.append(Finding("future", severity, f"{ahead:,} applications are dated after {now.date()}.", value=ahead / n))
+    return {"defaults": int((data.default == 1).sum()), "known": labelled, "default_rate": rate, "duplicates": duplicated}
+
+
+def _wrong_kind(column: Column, values: pd.Series) -> Finding | None:
+    """Where a column does not hold what its schema says: nothing that is computed from it would mean anything."""
+    if column.kind in ("number", "boolean") and not pd.api.types.is_numeric_dtype(values):
+        return Finding("schema", "error", f"{column.title} is declared as {column.kind} and holds {values.dtype}.", column.name)
+    if column.kind == "date" and not pd.api.types.is_datetime64_any_dtype(values):
+        return Finding("schema", "error", f"{column.title} is declared as date and holds {values.dtype}.", column.name)
+    if column.kind == "boolean" and len(values) and not values.dropna().isin((0.0, 1.0)).all():
+        return Finding("schema", "error", f"{column.title} is declared as yes or no and holds other numbers.", column.name)
+    return None
 
 
 def _describe(column: Column, values: pd.Series) -> tuple[dict[str, Any], list[Finding]]:
@@ -227,8 +270,12 @@ def _describe(column: Column, values: pd.Series) -> tuple[dict[str, Any], list[F
         least, most = PLAUSIBLE.get(column.name, (-np.inf, np.inf))
         outside = int(((numbers < least) | (numbers > most) | ~np.isfinite(numbers)).sum())
         if outside:
-            message = f"{column.title} has {outside:,} values outside {least:g}–{most:g}: check its unit."
-            findings.append(Finding("range", "warning", message, column.name, outside / len(values)))
+            share = outside / len(values)
+            grave = len(values) >= FEW_ROWS and share > WRONG_SHARE
+            message = f"{column.title} has {outside:,} values outside {least:g}–{most:g}" + (
+                f", {share:.0%} of all: its unit is wrong." if grave else ": check its unit."
+            )
+            findings.append(Finding("range", "error" if grave else "warning", message, column.name, share))
     elif column.kind == "date" and len(known):
         made |= {"min": str(known.min().date()), "max": str(known.max().date())}
     elif column.kind == "category" and made["distinct"] > 0.5 * len(known) and len(known) > 100:

@@ -37,15 +37,15 @@ class Split:
     embargo_days: int = 0
     left_out: int = 0
 
-    def describe(self, default: np.ndarray, submitted_at: pd.Series | None = None) -> dict[str, Any]:
-        """Dates, rows and defaults of each side as plain JSON."""
+    def describe(self, default: np.ndarray, submitted_at: pd.Series | None = None, weight: np.ndarray | None = None) -> dict[str, Any]:
+        """Dates, rows and defaults of each side as plain JSON; the rates are of all loans that a sample's rows stand for."""
 
         def side(rows: np.ndarray) -> dict[str, Any]:
             dates = None if submitted_at is None or not len(rows) else submitted_at.iloc[rows]
             return {
                 "rows": len(rows),
                 "defaults": int(default[rows].sum()),
-                "default_rate": float(default[rows].mean()) if len(rows) else None,
+                "default_rate": float(np.average(default[rows], weights=None if weight is None else weight[rows])) if len(rows) else None,
                 "from": None if dates is None or dates.isna().all() else dates.min().date().isoformat(),
                 "until": None if dates is None or dates.isna().all() else dates.max().date().isoformat(),
             }

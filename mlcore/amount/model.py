@@ -11,6 +11,7 @@ import pandas as pd
 from mlcore.amount.affordability import AffordabilityRule
 from mlcore.risk.features import Encoder
 from mlcore.risk.logistic import Ramps
+from mlcore.schema import Schema
 
 STATE_VERSION = 1
 QUANTILES = (0.1, 0.5, 0.9)
@@ -50,8 +51,17 @@ class AmountModel:
         """The range for n applications; the amount that they ask for plays no part in it."""
         found = self.quantiles(frame, submitted_at)
         cap = self.rule.cap(frame)
-        limited = np.fmin(found, cap[:, None])
+        # An unknown cap limits nothing; a quantile that is no number stays none, and does not become the cap.
+        limited = np.minimum(found, np.where(np.isnan(cap), np.inf, cap)[:, None])
         return AmountRange(limited[:, 0], limited[:, 1], limited[:, 2], cap, found[:, 2] > np.where(np.isfinite(cap), cap, np.inf))
+
+    @property
+    def schema(self) -> Schema:
+        return self.encoder.schema
+
+    def answers(self, frame: pd.DataFrame, submitted_at: pd.Series | None = None) -> dict[str, np.ndarray]:
+        """What must not change while the model is stored (`mlcore.golden`)."""
+        return {"log_amount": np.log(self.quantiles(frame, submitted_at))}
 
     def to_state(self) -> dict[str, Any]:
         return {

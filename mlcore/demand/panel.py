@@ -15,6 +15,8 @@ IMPLAUSIBLE = 10.0
 """Nothing came where at least this many were to be expected: e⁻¹⁰ by chance, so it is a gap and not a zero."""
 HOLE = {"daily": 56, "weekly": 26, "monthly": 12}
 """A gap of more periods than this cuts the history: what lies before it says little about now."""
+LATELY = {"weekly": 26, "monthly": 12}
+"""Periods that say how a period's applications spread over its days."""
 OLDEST = {"daily": 365 * 6, "weekly": 52 * 12, "monthly": 12 * 40}
 
 
@@ -25,7 +27,8 @@ class Panel:
     observed: (n, t) float64, NaN where not known. clean: the same without gaps, closures, holidays and outliers, NaN only before a node
     was born (`first`, (n,) int). Every cleaned value rests on earlier ones only, so that `clean[:, :o]` is what was known at o.
     origin: the first period that is not over. lead: periods between the last known one and `origin`, to be bridged.
-    so_far: (leaves,) what has come in the unfinished period. reason: why there is nothing to forecast, else "".
+    so_far: (leaves,) what has come in the unfinished period; elapsed: the share of a usual one that has come by this point of it.
+    reason: why there is nothing to forecast, else "".
     """
 
     frequency: Frequency
@@ -41,6 +44,7 @@ class Panel:
     holiday_titles: tuple[str, ...] = ()
     working: np.ndarray = field(default_factory=lambda: np.zeros(0))
     lead: int = 0
+    elapsed: float = 0.0
     notes: list[str] = field(default_factory=list)
     node_notes: list[list[str]] = field(default_factory=list)
     reason: str = ""
@@ -84,7 +88,10 @@ def build(
     current = period == now
     so_far = np.zeros(len(history))
     if current.any():
-        notes.append(f"The current {kind.noun} is not over: what has come in it so far is not part of the history.")
+        notes.append(
+            f"The current {kind.noun} is not over: its forecast is what has come in it and what the rest of one usually brings;"
+            " it is not part of the history."
+        )
         if history.from_rows:  # counts of an unfinished week or month may be whole or not, who knows
             so_far = np.bincount(history.leaf[current], np.nan_to_num(values[current]), minlength=len(history))
     past = period < now
@@ -110,6 +117,8 @@ def build(
     if not dense.shape[1]:
         panel.reason = f"No complete {kind.noun} has a known value."
         return panel
+    if history.from_rows and not panel.lead:
+        panel.elapsed = _elapsed(history, kind, now, as_of)
     panel.periods = np.arange(start, start + dense.shape[1])
     panel.holiday, panel.working = panel.holiday[start - first :], panel.working[start - first :]
     _tidy(panel, dense, floor=0.5 if measure == "count" else 0.0)
@@ -179,6 +188,22 @@ def _without_gaps(
     if cut:
         panel.notes.append(f"The history before {_day(first + cut, kind)} lies behind a hole and is not used.")
     return dense[:, cut:], first + cut
+
+
+def _elapsed(history: SeriesSet, kind: Frequency, now: int, as_of: np.datetime64) -> float:
+    """The share of a period's applications that has usually come by this point of it: by days over the last periods, evenly in a day."""
+    start, end = start_of(np.array([now, now + 1]), kind.name).astype("datetime64[us]")
+    point = float((as_of - start) / (end - start))
+    if kind.name == "daily" or point <= 0:
+        return point
+    day = history.period
+    period = coarser(day, history.base, kind.name)
+    lately = (period < now) & (period >= now - LATELY[kind.name])
+    bounds = start_of(np.stack([period[lately], period[lately] + 1]), kind.name).astype(np.int64)
+    # How much of each day lies before the same point of its own period
+    before = np.clip(bounds[0] + point * (bounds[1] - bounds[0]) - day[lately], 0.0, 1.0)
+    counts = np.nan_to_num(history.counts[lately])
+    return float((before * counts).sum() / counts.sum()) if counts.sum() > 0 else point
 
 
 def _tidy(panel: Panel, dense: np.ndarray, floor: float) -> None:

@@ -114,6 +114,20 @@ class SeriesSet:
         return replace(series, sizes=float((sizes**2).mean() / mean**2) if mean > 0 else 2.0)
 
     @classmethod
+    def from_days(cls, rows: pd.DataFrame, *, max_leaves: int = MAX_LEAVES) -> SeriesSet:
+        """What `from_applications` makes of rows, from their sums: columns day (a date), product, region, count, amount (the sum) and
+        squares (the sum of the amounts' squares). As there, a day without a row is one on which nobody applied, where that is plausible.
+        """
+        frame = _frame(rows, ("day", "product", "region", "count", "amount", "squares"))
+        counts, amounts = frame["count"].to_numpy(float), frame["amount"].to_numpy(float)
+        days = pd.to_datetime(frame["day"]).to_numpy("datetime64[D]")
+        series = cls._build(
+            "daily", frame["product"], frame["region"], period_of(days, "daily"), counts, amounts if len(frame) else None, [], max_leaves
+        )
+        total, mean = counts.sum(), amounts.sum() / max(counts.sum(), 1.0)
+        return replace(series, sizes=float(frame["squares"].sum() / total / mean**2) if total > 0 and mean > 0 else 2.0)
+
+    @classmethod
     def from_counts(cls, rows: pd.DataFrame, *, frequency: str, max_leaves: int = MAX_LEAVES) -> SeriesSet:
         """From counts that are already summed: columns period (any day in it), count, and optionally amount, product, region.
 

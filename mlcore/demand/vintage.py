@@ -11,7 +11,7 @@ from mlcore.demand.backtest import Trials, origins_of, parents, run
 from mlcore.demand.calendar import moment, start_of
 from mlcore.demand.choose import Chosen, choose
 from mlcore.demand.intervals import intervals
-from mlcore.demand.panel import Panel, build
+from mlcore.demand.panel import IMPLAUSIBLE, Panel, build
 from mlcore.demand.reconcile import reconcile, reported
 from mlcore.demand.result import QUANTUM, Backtest, Forecast, ForecastSet, Row
 from mlcore.demand.series import SeriesSet
@@ -159,18 +159,8 @@ class _Vintage:
         self, points: np.ndarray, bounds: np.ndarray, baseline: np.ndarray, methods: list[str], backtests: list[Backtest | None]
     ) -> ForecastSet:
         panel = self.panel
-        leaves = points[panel.leaves].copy()
-        came = panel.parts.astype(float) @ panel.so_far
-        over = panel.so_far > leaves[:, 0]
-        if over.any():
-            leaves[over, 0] = panel.so_far[over]
-            for node in panel.leaves[over]:
-                panel.node_notes[node].append(
-                    "More has come in the current period than was forecast for all of it: that is the least it can be."
-                )
-        whole = reported(leaves, panel.parts) / QUANTUM
-        bounds = bounds.copy()
-        bounds[:, :, 0] = np.maximum(bounds[:, :, 0], came)
+        points, bounds, baseline = self._with_what_came(points, bounds, baseline)
+        whole = reported(points[panel.leaves], panel.parts) / QUANTUM
         bounds = np.round(bounds, 2)
         low, high = np.minimum(bounds[[0, 2]], whole), np.maximum(bounds[[1, 3]], whole)
         starts = [str(day) for day in start_of(panel.origin + np.arange(self.horizon), panel.frequency.name)]
@@ -191,6 +181,20 @@ class _Vintage:
                 Forecast(product, region, self._origin, methods[node], rows, _brief(panel.node_notes[node]), backtest=backtests[node])
             )
         return self._set(series)
+
+    def _with_what_came(self, points: np.ndarray, bounds: np.ndarray, baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The unfinished period is what has come in it and the rest of its forecast; only the rest is uncertain, as a part of a sum is."""
+        panel = self.panel
+        came, rest = panel.parts.astype(float) @ panel.so_far, 1.0 - panel.elapsed
+        missed = panel.elapsed * points[0, 0] / (self.size or 1.0)
+        if not came.any() and (panel.elapsed == 0 or missed >= IMPLAUSIBLE):
+            return points, bounds, baseline  # nothing where much was due: not delivered yet, rather than not applied
+        points, bounds, baseline = points.copy(), bounds.copy(), baseline.copy()
+        first = points[:, 0].copy()
+        points[:, 0] = came + rest * first
+        bounds[:, :, 0] = np.maximum(points[:, 0] + np.sqrt(rest) * (bounds[:, :, 0] - first), came)
+        baseline[:, 0] = came + rest * baseline[:, 0]
+        return points, bounds, baseline
 
     def _set(self, series: list[Forecast], reason: str = "") -> ForecastSet:
         return ForecastSet(

@@ -9,7 +9,7 @@ a hit on a known fraud is a fact and no pattern.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log
 from typing import Any
 
@@ -34,6 +34,21 @@ class Thresholds:
     severity: str = "medium"
     probability: float = 0.2
     unusual: float = 0.998
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the fraud model (`mlcore.fraud.model`) says of one application; None and empty for a part that it lacks.
+
+    unusual: share of applications that look less unusual; odd: its rarest columns. probability: of fraud, calibrated; drivers: (column,
+    log-odds) that raise it most. labels: {column: words}.
+    """
+
+    unusual: float | None = None
+    odd: list[str] = field(default_factory=list)
+    probability: float | None = None
+    drivers: list[tuple[str, float]] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ A rule that lacks a value it would have to look at is not applicable, unless ano
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
 SEVERITIES: tuple[str, ...] = ("low", "medium", "high", "critical")
@@ -17,6 +18,8 @@ MOST_VALUES = 50
 MOST_TEXT = 200
 
 Outcome = Literal["hit", "no_hit", "not_applicable"]
+FeatureKind = Literal["number", "text", "yes_no"]
+KINDS: dict[str, str] = {"number": "a number", "text": "a text", "yes_no": "yes or no (true or false)"}
 
 
 class RuleError(ValueError):
@@ -121,8 +124,8 @@ def _plain(value: Any) -> str:
     return f"{value:,.10g}" if isinstance(value, int | float) else str(value)
 
 
-def parse(conditions: Any, known: Collection[str] | None = None) -> tuple[Condition, ...]:
-    """The conditions of a JSON list, checked. known: the features that exist; None checks no names. Raises RuleError."""
+def parse(conditions: Any, known: Mapping[str, FeatureKind] | None = None) -> tuple[Condition, ...]:
+    """The conditions of a JSON list, checked. known: {feature: what it holds}; None checks no names. Raises RuleError."""
     if not isinstance(conditions, list) or not conditions:
         raise RuleError('A rule is a list of conditions such as [{"feature": "phone_24h", "operator": "at_least", "value": 3}].')
     if len(conditions) > MOST_CONDITIONS:
@@ -130,7 +133,7 @@ def parse(conditions: Any, known: Collection[str] | None = None) -> tuple[Condit
     return tuple(_condition(number, each, known) for number, each in enumerate(conditions, start=1))
 
 
-def _condition(number: int, raw: Any, known: Collection[str] | None) -> Condition:
+def _condition(number: int, raw: Any, known: Mapping[str, FeatureKind] | None) -> Condition:
     where = f"Condition {number}"
     if not isinstance(raw, dict):
         raise RuleError(f"{where} is not an object with feature, operator and value.")
@@ -141,22 +144,41 @@ def _condition(number: int, raw: Any, known: Collection[str] | None) -> Conditio
     if not isinstance(feature, str) or not feature or len(feature) > MOST_TEXT:
         raise RuleError(f"{where} names no feature.")
     if known is not None and feature not in known:
-        raise RuleError(f"{where}: there is no feature {feature!r}.")
+        raise RuleError(f"{where}: there is no feature {feature!r}. {_known_ones(feature, known)}")
     if not isinstance(operator, str) or operator not in OPERATORS:
         raise RuleError(f"{where}: the operator must be one of {', '.join(OPERATORS)}, not {operator!r}.")
     if operator in BARE:
         if value is not None:
             raise RuleError(f"{where}: {operator!r} takes no value.")
         return Condition(feature, operator)
+    holds = None if known is None else known[feature]
+    if operator in NUMERIC and holds not in (None, "number"):
+        raise RuleError(f"{where}: {feature!r} is {KINDS[holds]}, which {operator!r} can't compare; use is, is_not, one_of or none_of.")
     if operator in NUMERIC and not _is_number(value):
         raise RuleError(f"{where}: {operator!r} needs a finite number, not {value!r}.")
     if operator in LISTS:
         if not isinstance(value, list) or not 1 <= len(value) <= MOST_VALUES or not all(_is_literal(each) for each in value):
             raise RuleError(f"{where}: {operator!r} needs a list of 1 to {MOST_VALUES} texts or numbers.")
+        _check_values(where, feature, holds, value)
         return Condition(feature, operator, tuple(value))
     if not _is_literal(value):
         raise RuleError(f"{where}: {operator!r} needs a text, a number or yes/no, not {value!r}.")
+    _check_values(where, feature, holds, [value])
     return Condition(feature, operator, value)
+
+
+def _check_values(where: str, feature: str, holds: FeatureKind | None, values: Sequence[Any]) -> None:
+    """A value that the feature can never have makes a rule that never hits, or always does."""
+    fits = {"number": _is_number, "text": lambda each: isinstance(each, str), "yes_no": lambda each: isinstance(each, bool)}
+    wrong = [each for each in values if holds is not None and not fits[holds](each)]
+    if wrong:
+        raise RuleError(f"{where}: {feature!r} is {KINDS[holds]}, so it is never {wrong[0]!r}.")
+
+
+def _known_ones(feature: str, known: Mapping[str, FeatureKind]) -> str:
+    near = get_close_matches(feature, known, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return f"{hint}There are: {', '.join(sorted(known))}."
 
 
 def _is_literal(value: Any) -> bool:

@@ -28,6 +28,8 @@ RUNGS: tuple[str, ...] = ("logistic", "pairwise", "boosting")
 FOLDS = 5
 VALID_SHARE = 0.3
 LEAST_VALID = 30
+MOST_NEW = 0.5
+"""Share of later cases with a value unseen before, above which a column is taken for a date in disguise."""
 
 
 class TooFewCases(ValueError):
@@ -92,6 +94,7 @@ def fit(
     _check(fraud, least)
     weight = np.ones(len(fraud)) if weight is None else np.asarray(weight, dtype=float)
     held = _held_out(fraud, submitted_at, seed)
+    schema, left_out = _without_disguised_time(frame, schema, held)
     scores: dict[str, np.ndarray] = {}
     for number, name in enumerate(rungs):
         progress(number / (len(rungs) + 1), f"Comparing: {name}")
@@ -119,6 +122,7 @@ def fit(
         "compared": compared,
         "held_out": {"cases": len(valid), "frauds": int(fraud[valid].sum()), "how": "later cases" if len(held) == 1 else f"{FOLDS} folds"},
         "calibration": calibrator.method,
+        "left_out": left_out,
     }
     return FraudModel(schema, fitted, calibrator, report)
 
@@ -146,6 +150,31 @@ def _held_out(fraud: np.ndarray, submitted_at: pd.Series | None, seed: int) -> l
     return stratified_folds(fraud, folds=folds, seed=seed)
 
 
+def _without_disguised_time(
+    frame: pd.DataFrame, schema: Schema, held: list[tuple[np.ndarray, np.ndarray]]
+) -> tuple[Schema, dict[str, str]]:
+    """Without columns whose later values hardly ever occurred earlier (a month, a running number): they tell when, not who.
+
+    The comparison on later cases can't judge them, for there they are unknown; the fit on all cases would learn them all the same, and take
+    a good month for innocence.
+    """
+    if len(held) > 1:
+        return schema, {}
+    train, valid = held[0]
+    left_out = {}
+    for column in schema:
+        if column.kind == "boolean" or column.name not in frame:
+            continue
+        then, now = frame[column.name].iloc[train].dropna(), frame[column.name].iloc[valid].dropna()
+        if column.kind in ("category", "text"):
+            new = ~now.astype(str).isin(set(then.astype(str)))
+        else:
+            new = (now < then.min()) | (now > then.max())
+        if len(then) and len(now) and new.mean() > MOST_NEW:
+            left_out[column.name] = f"{new.mean():.0%} of the later cases have a value that no earlier one had: it tells when, not who"
+    return schema.only([name for name in schema.names if name not in left_out]), left_out
+
+
 def _choose(scores: dict[str, np.ndarray], fraud: np.ndarray, weight: np.ndarray) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """The rungs whose mean score is best by log-loss, or fewer that are within a standard error of it."""
     names = list(scores)
@@ -159,8 +188,7 @@ def _choose(scores: dict[str, np.ndarray], fraud: np.ndarray, weight: np.ndarray
     best = int(means.argmin())
     chosen = best
     for number in range(best):
-        difference = losses[number] - losses[best]
-        if means[number] - means[best] <= difference.std(ddof=1) / np.sqrt(len(fraud)):
+        if means[number] - means[best] <= _standard_error(losses[number] - losses[best], weight):
             chosen = number
             break
     compared = [
@@ -172,6 +200,13 @@ def _choose(scores: dict[str, np.ndarray], fraud: np.ndarray, weight: np.ndarray
         for candidate, mean in zip(candidates, means, strict=True)
     ]
     return candidates[chosen], compared
+
+
+def _standard_error(values: np.ndarray, weight: np.ndarray) -> float:
+    """Of their weighted mean: one case that stands for seventy makes it less sure, not more."""
+    away = weight * (values - np.average(values, weights=weight))
+    n = len(values)
+    return float(np.sqrt(n / (n - 1) * (away**2).sum()) / weight.sum())
 
 
 def _rows(values: Any, rows: np.ndarray) -> Any:

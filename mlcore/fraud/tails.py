@@ -59,7 +59,9 @@ class Tails:
         """(n,) −log of each category's share in training, NaN where missing; a new value counts as half as frequent as the rarest."""
         shares = self.shares[name]
         rarest = min(shares.values()) / 2
-        return np.array([np.nan if value is None or value != value else -np.log(shares.get(str(value), rarest)) for value in values])
+        codes, distinct = pd.factorize(values, use_na_sentinel=True)
+        # Each distinct value once: a portfolio has millions of rows and a few hundred values.
+        return np.array([*(-np.log(shares.get(str(value), rarest)) for value in distinct), np.nan])[codes]
 
     def surprise(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """(n,) scores, and (n, columns of `names`) −log of each value's tail probability: what the score is made of."""

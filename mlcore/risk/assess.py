@@ -20,6 +20,7 @@ from mlcore.calibration import Calibrator
 from mlcore.metrics import Figure, ProfitTerms, _Ranked, auc_difference, evaluate, expit, logit, resamples
 from mlcore.progress import Progress
 from mlcore.risk.base import Dataset, Rung
+from mlcore.risk.tuning import weights_or_ones
 
 FEW_ROWS = 3000
 """Below this many rows without dates, one random split would decide by luck: repeated cross-validation instead."""
@@ -117,16 +118,18 @@ def assess(name: str, make: MakeRung, data: Dataset, how: Plan, progress: Progre
 
 
 def _fit(make: MakeRung, data: Dataset) -> Rung:
-    return make().fit(data.frame, data.default, submitted_at=data.submitted_at)
+    return make().fit(data.frame, data.default, submitted_at=data.submitted_at, weight=data.weight)
 
 
 def refit(rung: Rung | None, make: MakeRung, data: Dataset) -> Rung:
     """The same rung on more rows: with the settings that `rung` found by validation, where it can (`again`), or else searched anew.
 
-    again(frame, default, *, submitted_at=None) returns another fitted rung and leaves the first as it is.
+    again(frame, default, *, submitted_at=None, weight=None) returns another fitted rung and leaves the first as it is.
     """
     again = getattr(rung, "again", None)
-    return _fit(make, data) if again is None else again(data.frame, data.default, submitted_at=data.submitted_at)
+    if again is None:
+        return _fit(make, data)
+    return again(data.frame, data.default, submitted_at=data.submitted_at, weight=data.weight)
 
 
 def _hold_out(name: str, make: MakeRung, data: Dataset, how: Plan, progress: Progress) -> Assessment:
@@ -138,7 +141,9 @@ def _hold_out(name: str, make: MakeRung, data: Dataset, how: Plan, progress: Pro
     progress(0.45, f"Fitting {name} on {len(train):,} loans")
     rung = refit(first, make, train)
     progress(0.95, f"Judging {name} on {len(test):,} loans")
-    calibrator = calibration.fit(unseen, latest.default).carried_over(unseen, rung.log_odds(latest.frame, latest.submitted_at))
+    weight = None if latest.weight is None else weights_or_ones(latest.weight, len(latest))
+    calibrator = calibration.fit(unseen, latest.default, weight=weight)
+    calibrator = calibrator.carried_over(unseen, rung.log_odds(latest.frame, latest.submitted_at), weight)
     z = rung.log_odds(test.frame, test.submitted_at)
     sample = (how.outer[0][1], z, expit(calibrator.transform(z)))
     return Assessment(name, [sample], 0.0, dict(getattr(rung, "settings", {})), calibrator.method, rung=rung)

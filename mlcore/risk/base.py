@@ -25,6 +25,9 @@ class Dataset:
     frame: (n, columns of `schema`), as `mlcore.schema` describes. default: (n,) int8, 1 where it defaulted within the window.
     submitted_at: (n,) datetime64[ns, UTC] Series, or None where a lender's data have no dates (splits are then stratified and repeated).
     amount: (n,) float64 exposure at application, NaN where unknown. protected: columns that only the fairness report sees, or None.
+    defaulted_at: (n,) datetime64 Series, NaT where it did not default or nobody knows when; for the vintage curves alone.
+    weight: (n,) how many loans each stands for in a sample (`mlcore.sampling`), None where each is one; fits and calibration follow it, and
+    among the judged rows it is the same for all.
     """
 
     frame: Frame
@@ -33,6 +36,8 @@ class Dataset:
     submitted_at: pd.Series | None = None
     amount: FloatArray | None = None
     protected: Frame | None = None
+    defaulted_at: pd.Series | None = None
+    weight: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.default)
@@ -47,7 +52,14 @@ class Dataset:
             submitted_at=None if self.submitted_at is None else self.submitted_at.iloc[rows].reset_index(drop=True),
             amount=None if self.amount is None else self.amount[rows],
             protected=None if self.protected is None else self.protected.iloc[rows].reset_index(drop=True),
+            defaulted_at=None if self.defaulted_at is None else self.defaulted_at.iloc[rows].reset_index(drop=True),
+            weight=None if self.weight is None else self.weight[rows],
         )
+
+    @property
+    def default_rate(self) -> float:
+        """Of all loans that these stand for."""
+        return float(np.average(self.default, weights=self.weight))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,10 @@ class Grades:
     def of(self, probability: np.ndarray) -> np.ndarray:
         """(n,) letters of (n,) probabilities."""
         return np.array(list(LETTERS))[np.searchsorted(self.bounds, probability, side="right")]
+
+    def one(self, probability: float) -> str:
+        """`of` a single probability."""
+        return LETTERS[bisect_right(self.bounds, probability)]
 
     def describe(self) -> list[dict[str, Any]]:
         edges = (0.0, *self.bounds, 1.0)
@@ -66,6 +71,10 @@ class PointScale:
     def of(self, log_odds: np.ndarray) -> np.ndarray:
         """(n,) points of (n,) log-odds of default."""
         return self.points - self.factor * (np.asarray(log_odds) + math.log(self.odds))
+
+    def one(self, log_odds: float) -> float:
+        """`of` a single application."""
+        return self.points - self.factor * (log_odds + math.log(self.odds))
 
     def to_state(self) -> dict[str, float]:
         return {"points": self.points, "odds": self.odds, "double": self.double}

@@ -162,6 +162,14 @@ class RiskModel:
         """(n,) scorecard points: 600 at 50 good to one bad, 20 more for twice the odds, unless the model says otherwise."""
         return self.point_scale.of(log_odds)
 
+    def grade_one(self, probability: float) -> str:
+        """`grade` of a single application."""
+        return self.grades.one(probability)
+
+    def points_one(self, log_odds: float) -> int:
+        """`points` of a single application, as a whole number."""
+        return int(self.point_scale.one(log_odds))
+
     def adverse(self, scores: Scores, frame: pd.DataFrame | None = None, limit: int = MOST_REASONS) -> list[list[Reason]]:
         """Each application's reasons against it, at most four."""
         return reasons(scores, self.families, frame=frame, side="adverse", limit=limit)
@@ -169,6 +177,11 @@ class RiskModel:
     def favourable(self, scores: Scores, frame: pd.DataFrame | None = None, limit: int = MOST_REASONS) -> list[list[Reason]]:
         """What spoke for each application."""
         return reasons(scores, self.families, frame=frame, side="favourable", limit=limit)
+
+    def answers(self, frame: pd.DataFrame, submitted_at: pd.Series | None = None) -> dict[str, np.ndarray]:
+        """What must not change while the model is stored (`mlcore.golden`)."""
+        scores = self.score(frame, submitted_at)
+        return {"log_odds": scores.log_odds, "contributions": scores.contributions}
 
     def to_state(self) -> dict[str, Any]:
         return {
@@ -242,11 +255,18 @@ def make_baseline(
     """
     contributions, intercept = rung.contributions(frame, submitted_at)
     if cutoff is not None and probability is not None:
-        approved = np.flatnonzero(probability < cutoff)
-        if len(approved) >= 30:
-            nearest = approved[np.argsort(-probability[approved], kind="stable")][: max(30, len(approved) // 10)]
+        nearest = at_cutoff(probability, cutoff)
+        if nearest is not None:
             return Baseline("at_cutoff", contributions[nearest].mean(axis=0), float(intercept), len(nearest), float(cutoff))
     return Baseline("all", contributions.mean(axis=0), float(intercept), len(frame))
+
+
+def at_cutoff(probability: np.ndarray, cutoff: float) -> np.ndarray | None:
+    """Positions of the tenth (at least 30) of those below the cut-off who are nearest to it; None where fewer than 30 are below."""
+    approved = np.flatnonzero(probability < cutoff)
+    if len(approved) < 30:
+        return None
+    return approved[np.argsort(-probability[approved], kind="stable")][: max(30, len(approved) // 10)]
 
 
 def aligned(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlcore.metrics import ProfitTerms, filled_amount, interval, resamples, wilson
 
-__all__ = ["ProfitTerms", "at_cutoff", "best_cutoff", "fewer_bad_loans", "policy_curve"]
+__all__ = ["Comparator", "ProfitTerms", "at_cutoff", "best_cutoff", "fewer_bad_loans", "policy_curve"]
 
 CURVE_POINTS = 60
 REPLICATES = 200
+
+
+@dataclass(frozen=True)
+class Comparator:
+    """Another way to approve, to hold a model against. score: (n,) for all rows of the data, the least is approved first. approved: (n,)
+    bool, whom it approves; only the share of these counts. note: what a reader has to know of it, a sentence or nothing.
+    """
+
+    name: str
+    title: str
+    score: np.ndarray
+    approved: np.ndarray
+    note: str = ""
 
 
 def at_cutoff(

@@ -112,6 +112,18 @@ def strongest(
     return chosen, effect
 
 
+def leads(scores: Scores, families: Families, chosen: np.ndarray, *, side: Literal["adverse", "favourable"] = "adverse") -> np.ndarray:
+    """(n, limit) positions of the columns that weighed most in each chosen family (as `strongest` gives them), -1 where none is chosen."""
+    sign = 1.0 if side == "adverse" else -1.0
+    made = np.full(chosen.shape, -1, dtype=np.int64)
+    for family in range(len(families.names)):
+        inside = families.members(family)
+        row, place = np.nonzero(chosen == family)
+        if len(row):
+            made[row, place] = inside[np.argmax(sign * scores.contributions[np.ix_(row, inside)], axis=1)]
+    return made
+
+
 def reasons(
     scores: Scores,
     families: Families,
@@ -123,16 +135,14 @@ def reasons(
     """For each application its reasons, the strongest first. frame: the (n, columns) that were scored, for the values behind them."""
     chosen, effects = strongest(scores, families, side=side, limit=limit)
     changes = scores.probability[:, None] - expit(scores.log_odds[:, None] - effects)
-    sign = 1.0 if side == "adverse" else -1.0
-    members = [families.members(number) for number in range(len(families.names))]
+    lead_of = leads(scores, families, chosen, side=side)
     given: list[list[Reason]] = []
     for row in range(len(chosen)):
         mine = []
-        for family, effect, change in zip(chosen[row], effects[row], changes[row], strict=True):
+        for family, lead_at, effect, change in zip(chosen[row], lead_of[row], effects[row], changes[row], strict=True):
             if family < 0:
                 break
-            inside = members[family]
-            lead = families.columns[inside[np.argmax(sign * scores.contributions[row, inside])]]
+            lead = families.columns[lead_at]
             value = frame[lead].iloc[row] if frame is not None and lead in frame else None
             missing = frame is not None and (value is None or bool(pd.isna(value)))
             mine.append(

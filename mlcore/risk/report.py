@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mlcore import calibration, metrics
 from mlcore.metrics import ProfitTerms, rounded
-from mlcore.risk import profit
+from mlcore.risk import curves, profit
 from mlcore.risk.assess import Assessment, Choice, Plan, averaged
 from mlcore.risk.base import Dataset, Scores
 from mlcore.risk.model import RiskModel
+from mlcore.risk.reasons import strongest
 from mlcore.splits import as_utc, period_starts
 
 VERSION = 1
@@ -47,9 +49,11 @@ def build(
     labels: dict[str, Any] | None,
     warnings: list[str],
     seed: int,
+    comparators: Sequence[profit.Comparator] = (),
 ) -> dict[str, Any]:
     """The report. Keys: version, kind, seed, data, labels, leakage, quality, split, baselines, ladder, choice, champion, calibration,
-    by_quarter, distribution, roc, policy, importance, families, production, warnings; the caller adds fairness, seconds and peak_memory_mb.
+    by_quarter, distribution, roc, lift, vintages, policy, importance, families, production, warnings; the caller adds fairness, seconds and
+    peak_memory_mb.
 
     scores: the production model's of the latest applicants, for the importances. All other figures are of the judged rows.
     """
@@ -65,7 +69,7 @@ def build(
             "data": {
                 "rows": len(data),
                 "defaults": int(data.default.sum()),
-                "default_rate": float(data.default.mean()),
+                "default_rate": data.default_rate,
                 "columns": [
                     {"name": c.name, "title": c.title, "kind": c.kind, "family": c.family_key, "direction": c.direction}
                     for c in model.schema
@@ -94,8 +98,10 @@ def build(
             "by_quarter": _by_quarter(data, rows, probability),
             "distribution": distribution(default, probability),
             "roc": metrics.roc_points(default, probability),
+            "lift": curves.lift(default, probability),
+            "vintages": _vintages(data, rows, probability, labels),
             "policy": policy(default, probability, amount, terms, cutoff)
-            | {"fewer_bad_loans": fewer_bad_loans(data, assessments, chosen, cutoff)},
+            | {"fewer_bad_loans": fewer_bad_loans(data, assessments, chosen, cutoff) + against(data, chosen, comparators)},
             "importance": importance(scores, model),
             "families": family_importance(scores, model),
             "production": {
@@ -113,10 +119,11 @@ def build(
 
 
 def _production_in_words(data: Dataset, model: RiskModel, choice: Choice) -> str:
-    name, rows, judged = title(choice.name), f"{len(data):,}", f"{model.calibrator.rows:,}"
+    name, judged = title(choice.name), f"{model.calibrator.rows:,}"
+    rows = f"all {len(data):,} loans with a known outcome" if data.weight is None else f"the {len(data):,} loans of the sample, by weight"
     return (
-        f"The figures above are of {name} on loans that it had not seen. The model in service is the same rung fitted again on all {rows} "
-        f"loans with a known outcome, and calibrated ({model.calibrator.method}) on the {judged} judged loans as scored before they were "
+        f"The figures above are of {name} on loans that it had not seen. The model in service is the same rung fitted again on {rows}, "
+        f"and calibrated ({model.calibrator.method}) on the {judged} judged loans as scored before they were "
         "learned from."
     )
 
@@ -128,15 +135,15 @@ def title(rung: str) -> str:
 def describe_split(how: Plan, data: Dataset) -> dict[str, Any]:
     made: dict[str, Any] = {"how": how.how, "in_words": how.in_words(), "repeats": how.repeats, "folds": len(how.outer) // how.repeats}
     if how.split is not None:
-        made |= how.split.describe(data.default, data.submitted_at)
+        made |= how.split.describe(data.default, data.submitted_at, data.weight)
         train = data.take(how.split.train)
-        inner = how.inner.describe(train.default, train.submitted_at)
+        inner = how.inner.describe(train.default, train.submitted_at, train.weight)
         made["calibration"] = inner["test"] | {"how": inner["how"]}
     else:
         rows = {
             "rows": len(data),
             "defaults": int(data.default.sum()),
-            "default_rate": float(data.default.mean()),
+            "default_rate": data.default_rate,
             "from": None,
             "until": None,
         }
@@ -198,6 +205,23 @@ def fewer_bad_loans(data: Dataset, assessments: list[Assessment], chosen: Assess
     ]
 
 
+def against(data: Dataset, chosen: Assessment, comparators: Sequence[profit.Comparator]) -> list[dict[str, Any]]:
+    """The chosen rung against other ways to approve, each at the share that it would approve itself. One that would approve nobody or
+    everybody has a `why` in the place of figures.
+    """
+    rows, probability = averaged(chosen)
+    made = []
+    for each in comparators:
+        rate = float(each.approved[rows].mean())
+        row: dict[str, Any] = {"against": each.name, "title": each.title, "note": each.note}
+        if 0 < rate < 1:
+            row |= profit.fewer_bad_loans(data.default[rows], probability, each.score[rows], approval_rate=rate, replicates=100)
+        else:
+            row["why"] = f"would have approved {'all' if rate else 'none'} of the judged loans, so that nothing can be compared"
+        made.append(row)
+    return made
+
+
 def importance(scores: Scores, model: RiskModel) -> list[dict[str, Any]]:
     """Columns by mean |contribution| in log-odds, the strongest first, with their share of the sum."""
     strength = np.abs(scores.contributions).mean(axis=0)
@@ -214,17 +238,30 @@ def importance(scores: Scores, model: RiskModel) -> list[dict[str, Any]]:
 
 
 def family_importance(scores: Scores, model: RiskModel) -> list[dict[str, Any]]:
+    """Families by mean |contribution|, the strongest first; named and first: of how many applicants each is among the adverse reasons that
+    may be given, and is the first of them, as shares with Wilson's interval.
+    """
     strength = np.abs(model.families.sums(scores.contributions)).mean(axis=0)
     total = float(strength.sum()) or 1.0
+    given, _ = strongest(scores, model.families)
     return [
         {
             "family": model.families.names[j],
             "columns": [model.families.columns[k] for k in model.families.members(int(j))],
             "mean": float(strength[j]),
             "share": float(strength[j]) / total,
+            "named": _share(given == j),
+            "first": _share(given[:, :1] == j),
         }
         for j in np.argsort(-strength, kind="stable")
     ]
+
+
+def _share(marks: np.ndarray) -> metrics.Figure:
+    """The share of rows with a mark."""
+    events, rows = int(marks.any(axis=1).sum()), len(marks)
+    low, high = metrics.wilson(events, rows)
+    return {"value": events / rows if rows else None, "low": low, "high": high}
 
 
 def peak_memory_mb() -> float:
@@ -252,6 +289,20 @@ def _by_quarter(data: Dataset, rows: np.ndarray, probability: np.ndarray) -> lis
         return []
     starts = period_starts(as_utc(data.submitted_at.iloc[rows]), "quarter")
     return calibration.by_period(data.default[rows], probability, starts)
+
+
+def _vintages(data: Dataset, rows: np.ndarray, probability: np.ndarray, labels: dict[str, Any] | None) -> dict[str, Any]:
+    if data.submitted_at is None or data.defaulted_at is None:
+        return {"rows": [], "why": "When these loans began, or when they defaulted, is not known."}
+    policy = (labels or {}).get("policy") or {}
+    return curves.vintages(
+        data.default[rows],
+        probability,
+        as_utc(data.submitted_at.iloc[rows]),
+        as_utc(data.defaulted_at.iloc[rows]),
+        window_months=policy.get("window_months"),
+        as_of=np.datetime64(policy["as_of"][:10]) if policy.get("as_of") else None,
+    )
 
 
 def _left_out(data: Dataset, model: RiskModel) -> list[dict[str, str]]:

@@ -13,13 +13,16 @@ import pandas as pd
 from mlcore import quality
 from mlcore.labels import Labels
 from mlcore.metrics import ProfitTerms, rounded
+from mlcore.preparation import strategies
 from mlcore.progress import Progress, part, silent
 from mlcore.risk import assess, ladder, report
+from mlcore.risk.augment import Augmenting, tried
 from mlcore.risk.base import Dataset, FitError
 from mlcore.risk.counterfactual import feasible_ranges
 from mlcore.risk.fairness import fairness_report
 from mlcore.risk.grades import Grades
 from mlcore.risk.model import RiskModel, make_baseline
+from mlcore.risk.profit import Comparator
 from mlcore.risk.reasons import Families, correlated
 from mlcore.schema import Schema
 
@@ -56,6 +59,9 @@ def train_default_risk(
     labels: Labels | dict[str, Any] | None = None,
     leaks: Literal["warn", "drop"] = "warn",
     grades: Grades | None = None,
+    comparators: Sequence[Comparator] = (),
+    now: pd.Timestamp | None = None,
+    augment: bool = False,
 ) -> TrainingResult:
     """Check, split, climb the ladder, choose, calibrate, fit again on everything, and report.
 
@@ -63,9 +69,14 @@ def train_default_risk(
     and the prior is always among them. terms: what a loan earns and costs. cutoff: the policy's default probability from which on an
     application is not approved; the break-even of `terms` where None. cut: the first day of the test part; by default the latest
     `test_share` of the rows. labels: for the report only. leaks: whether columns that the leakage guard is sure of are only warned of or
-    also left out. grades: the bands to keep; drawn from the judged rows where None.
+    also left out. grades: the bands to keep; drawn from the judged rows where None. comparators: other ways to approve these rows, beside
+    which the report puts the model at equal approval.
 
-    Raises TrainingError, ladder.UnknownRung, and Cancelled from `progress`. The same data and seed give the same model.
+    now: applications dated after it are a mistake. augment: whether made-up defaults are tried with the chosen rung, inside the training
+    part alone; they are used only if they help on the judged loans.
+
+    Raises TrainingError, also for data that can't be right, ladder.UnknownRung, and Cancelled from `progress`. The same data and seed give
+    the same model.
     """
     started = time.perf_counter()
     terms = terms or ProfitTerms()
@@ -80,9 +91,19 @@ def train_default_risk(
         raise TrainingError("No column is left to learn from: none is known at application, unprotected and not text.")
     warnings = [finding.message for finding in findings if finding.severity in ("leak", "suspect")]
     progress(0.02, "Describing the data")
-    described = quality.data_quality(data)
+    described = quality.data_quality(data, now=now)
+    wrong = quality.errors(described)
+    if wrong:
+        raise TrainingError("These data can't be learned from. " + " ".join(wrong))
+    described["preparation"] = rounded(strategies(data.frame, schema, np.asarray(data.default)))
     used = Dataset(
-        data.frame[list(schema.names)], np.asarray(data.default, dtype=np.int8), schema, data.submitted_at, data.amount, data.protected
+        data.frame[list(schema.names)],
+        np.asarray(data.default, dtype=np.int8),
+        schema,
+        data.submitted_at,
+        data.amount,
+        data.protected,
+        weight=data.weight,
     )
     how = assess.plan(used, test_share=test_share, cut=cut, embargo_days=embargo_days, seed=seed)
     warnings += how.warnings
@@ -91,8 +112,19 @@ def train_default_risk(
     choice = assess.choose(assessments, used.default, seed=seed)
     chosen = next(each for each in assessments if each.name == choice.name)
 
+    def make() -> Any:
+        return ladder.make(choice.name, schema, seed=seed)
+
+    made_up = None
+    if augment:
+        progress(0.78, f"Trying {choice.name} with made-up defaults")
+        better, made_up = tried(chosen, make, used, how, lambda each: assess.measure(each, used, terms, seed=seed), seed=seed)
+        if better is not None:
+            assessments[assessments.index(chosen)] = chosen = better
+
     progress(0.80, f"Fitting {choice.name} on all {len(used):,} loans")
-    rung = assess.refit(chosen.rung, lambda: ladder.make(choice.name, schema, seed=seed), used)
+    helped = made_up is not None and made_up["helped"]
+    rung = assess.refit(chosen.rung, (lambda: Augmenting(make, schema, seed=seed)) if helped else make, used)
     progress(0.90, "Calibrating, and averaging the baseline of the reasons")
     model = _model(rung, chosen, used, schema, baseline, cutoff, grades)
     latest = _latest(used)
@@ -114,7 +146,9 @@ def train_default_risk(
         labels=labels.report() if isinstance(labels, Labels) else labels,
         warnings=warnings + _doubts(chosen, used, how),
         seed=seed,
+        comparators=comparators,
     )
+    made["augmentation"] = made_up
     made["fairness"] = _fairness(data, assessments, chosen, terms, cutoff)
     made["seconds"] = rounded(time.perf_counter() - started, 2)
     made["peak_memory_mb"] = rounded(report.peak_memory_mb(), 1)
@@ -192,7 +226,7 @@ def _model(
 ) -> RiskModel:
     calibrator = assess.production_calibrator(chosen, rung, data)
     rows, probability = assess.averaged(chosen)
-    over = _thin(np.arange(len(data)), 4 * LATEST_ROWS) if baseline == "all" else rows
+    over = _evenly(data, 4 * LATEST_ROWS) if baseline == "all" else rows
     frame, dates = data.frame.iloc[over], None if data.submitted_at is None else data.submitted_at.iloc[over]
     at = {"probability": probability, "cutoff": cutoff} if baseline == "at_cutoff" else {}
     return RiskModel(
@@ -234,6 +268,14 @@ def _latest(data: Dataset) -> np.ndarray:
 
 def _thin(rows: np.ndarray, most: int) -> np.ndarray:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+
+
+def _evenly(data: Dataset, most: int) -> np.ndarray:
+    """At most so many rows that stand for all loans alike: in even steps of the weight, where there is one."""
+    if data.weight is None:
+        return _thin(np.arange(len(data)), most)
+    upto = np.cumsum(data.weight)
+    return np.searchsorted(upto, (np.arange(min(most, len(data))) + 0.5) / min(most, len(data)) * upto[-1])
 
 
 def _doubts(chosen: assess.Assessment, data: Dataset, how: assess.Plan) -> list[str]:

@@ -59,8 +59,19 @@ class SegmentModel:
         typical = np.array([segment.typical for segment in self.segments])
         return keys[labels], self.clusters.distances(matrix, labels) / typical[labels]
 
+    def positions(self, frame: pd.DataFrame, submitted_at: pd.Series | None = None) -> np.ndarray:
+        """(n,) of each row the position of its group in `segments`."""
+        if self.clusters is None:
+            raise ValueError("These segments have no groups.")
+        return self.clusters.labels(self.preparation.transform(frame, submitted_at))
+
     def of_key(self, key: int) -> Segment | None:
         return next((segment for segment in self.segments if segment.key == key), None)
+
+    def answers(self, frame: pd.DataFrame, submitted_at: pd.Series | None = None) -> dict[str, np.ndarray]:
+        """What must not change while the model is stored (`mlcore.golden`)."""
+        keys, distances = self.assign(frame, submitted_at)
+        return {"segment": keys, "distance": distances}
 
     def to_state(self) -> dict[str, Any]:
         clusters = None

@@ -99,7 +99,7 @@ def train_segments(
         report["segments"] = _described(model, matrix, labels, known, when, preparation)
         report["profile"] = naming.profile(known, preparation, labels, k, when)
         report["map"] = evaluate.map_of(matrix, labels, seed)
-        everyone = _labels_of(model, frame, submitted_at)
+        everyone = model.positions(frame, submitted_at)
         report["share_over_time"] = evaluate.over_time(everyone, k, submitted_at)
         after = later if len(later) else np.arange(len(frame))
         report["later"] = evaluate.later(everyone[after], k, default[after], None if amount is None else amount[after], terms)
@@ -199,13 +199,6 @@ def _fitted(
         typical = float(np.median(distances[labels == group])) if counts[group] else 1.0
         segments[group] = Segment(int(key), names[group], float(counts[group] / len(labels)), max(typical, 1e-9))
     return SegmentModel(preparation, clusters, [segment for segment in segments if segment], next_key), labels
-
-
-def _labels_of(model: SegmentModel, frame: pd.DataFrame, submitted_at: pd.Series | None) -> np.ndarray:
-    """(n,) positions in `model.segments`."""
-    place = {segment.key: number for number, segment in enumerate(model.segments)}
-    keys, _ = model.assign(frame, submitted_at)
-    return np.array([place[int(key)] for key in keys], dtype=np.int64)
 
 
 def _described(

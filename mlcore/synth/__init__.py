@@ -1,9 +1,9 @@
 """A made-up lender whose truth is known: for tests, benchmarks and demonstrations. No real person, account or loan is in it.
 
-    world = World(seed=3, applications=10_000, drifts=(Drift("level", date(2025, 6, 1), size=1.25),))
-    made = generate(world)
-    made.frame, made.default, made.true_default_probability, made.true_contributions, made.fraud_ring
-    for block in blocks(World(applications=5_000_000)): ...     # the same in bounded memory
+world = World(seed=3, applications=10_000, drifts=(Drift("level", date(2025, 6, 1), size=1.25),))
+made = generate(world)
+made.frame, made.default, made.true_default_probability, made.true_contributions, made.fraud_ring
+for block in blocks(World(applications=5_000_000)): ...     # the same in bounded memory
 """
 
 from mlcore.synth.arrivals import days_of, expected_counts, holidays

@@ -132,8 +132,16 @@ def protected(age: np.ndarray, female: np.ndarray) -> pd.DataFrame:
 
 
 def identities(
-    rng: np.random.Generator, seed: int, plan: Plan, rows: slice, *, person: np.ndarray, household: np.ndarray, birth: np.ndarray,
-    channel: np.ndarray, employment: np.ndarray,
+    rng: np.random.Generator,
+    seed: int,
+    plan: Plan,
+    rows: slice,
+    *,
+    person: np.ndarray,
+    household: np.ndarray,
+    birth: np.ndarray,
+    channel: np.ndarray,
+    employment: np.ndarray,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The applicants of a block, (n, COLUMNS) object with None for what is not given, and (n,) device ids.
 

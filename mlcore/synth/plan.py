@@ -86,6 +86,7 @@ def _ring_moments(world: World, rng: np.random.Generator, sizes: np.ndarray) -> 
     span = float((end - start).astype(np.int64))
     life = np.minimum(rng.uniform(0.25, 1.0, len(sizes)) * world.ring_days * 86_400, span)
     opening = rng.random(len(sizes)) * (span - life)
+    opening[: world.rings_at_end] = (span - life)[: world.rings_at_end]
     ring = np.repeat(np.arange(len(sizes)), sizes)
     offset = rng.random(int(sizes.sum())) * life[ring]
     return start + (opening[ring] + offset).astype(np.int64).astype("timedelta64[s]")

@@ -162,9 +162,9 @@ def true_terms(world: World, columns: Columns, moment: np.ndarray, ring: np.ndar
 class Oracle:
     """The true model of a world before drift and fraud, for any frame: what a perfect lender would say.
 
-        oracle = Oracle(world)
-        oracle.log_odds(frame)          # (n,)
-        oracle.contributions(frame)     # (n, f), baseline: as mlcore.risk.base.Rung gives them
+    oracle = Oracle(world)
+    oracle.log_odds(frame)          # (n,)
+    oracle.contributions(frame)     # (n, f), baseline: as mlcore.risk.base.Rung gives them
     """
 
     def __init__(self, world: World) -> None:

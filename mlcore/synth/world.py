@@ -88,7 +88,8 @@ class World:
     default_rate: share of honest applicants that default within `outcome_months`, before drift. signal: multiplies every true effect
     (0.8: the best possible AUC is about .77). growth: of the number of applications, a year. seasonality: multiplies the weekly, yearly and
     holiday swings (0: none). overdispersion: variance of the daily level around its expectation, relative to its square.
-    ring_share: share of applications that belong to fraud rings; ring_sizes: loans a ring (least, most); ring_days: a ring's longest life.
+    ring_share: share of applications that belong to fraud rings; ring_sizes: loans a ring (least, most); ring_days: a ring's longest life;
+    rings_at_end: so many of the rings are still at work when the world ends.
     hub_share: share of honest applications under an identifier that many innocent people share. repeat_share: of people who apply again.
     proxy: how many standard deviations lower women's incomes are. Neither age nor sex ever acts on default itself.
     leak: whether the column `LEAK` is added. drifts: what goes wrong, and when.
@@ -108,6 +109,7 @@ class World:
     ring_share: float = 0.01
     ring_sizes: tuple[int, int] = (3, 8)
     ring_days: int = 12
+    rings_at_end: int = 0
     hub_share: float = 0.02
     repeat_share: float = 0.04
     proxy: float = 0.0
@@ -124,7 +126,7 @@ class World:
         for name in ("ring_share", "hub_share", "repeat_share"):
             if not 0 <= getattr(self, name) <= 0.5:
                 raise WorldError(f"{name} must be between 0 and 0.5, not {getattr(self, name)}.")
-        if not 2 <= self.ring_sizes[0] <= self.ring_sizes[1] or self.ring_days < 1:
+        if not 2 <= self.ring_sizes[0] <= self.ring_sizes[1] or self.ring_days < 1 or self.rings_at_end < 0:
             raise WorldError("A ring has two loans or more and lives for a day or more.")
         if self.overdispersion < 0 or self.growth <= -1 or not 0 <= self.seasonality <= 2.5:
             raise WorldError("overdispersion must be ≥ 0, growth > -1, and seasonality between 0 and 2.5.")

@@ -26,13 +26,14 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 def test_a_scheduler_that_does_not_answer_is_named():
-    pytest.importorskip("distributed")
     with pytest.raises(ClusterUnavailable, match="No Dask scheduler answers"), spread("tcp://127.0.0.1:9", seconds=1):
         pass
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_model(monkeypatch):
-    distributed = pytest.importorskip("distributed")
+    import distributed
+
     monkeypatch.setattr("mlcore.risk.pairwise.FITS", 2)
     monkeypatch.setattr("mlcore.risk.pairwise.MOST_TREES", 20)
     data = make_world(1200)

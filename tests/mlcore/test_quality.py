@@ -118,3 +118,59 @@ def test_data_quality_report():
         ("time_gap", None),
     }
     assert report["months_without_applications"] == ["2020-03", "2020-04"] and report["duplicates"] == 40
+
+
+def described(n=400, **columns):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"amount": rng.lognormal(9, 1, n), "debt_to_income": rng.uniform(0, 0.6, n), **columns})
+    schema = Schema([Column(name, "number") for name in frame])
+    when = pd.Series(pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(n), unit="D"))
+    return Dataset(frame, (rng.random(n) < 0.2).astype(np.int8), schema, when)
+
+
+def spoiled(kind):
+    data = described()
+    if kind == "unit":
+        data.frame["debt_to_income"] *= 100
+    elif kind == "repeated":
+        data = data.take(np.repeat(np.arange(40), 10))
+    elif kind == "kind":
+        data.frame["amount"] = data.frame["amount"].astype(str)
+    elif kind == "turned":
+        data.default[:] = 1
+        data.default[:12] = 0
+    return data
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"), [("unit", "range"), ("repeated", "duplicates"), ("kind", "schema"), ("turned", "label_balance"), ("future", "future")]
+)
+def test_what_can_not_be_right_stops_a_training_with_a_clear_text(kind, code):
+    from mlcore.risk.train import TrainingError, train_default_risk
+
+    data = spoiled(kind)
+    now = pd.Timestamp("2025-06-01" if kind == "future" else "2027-01-01", tz="UTC")
+    report = quality.data_quality(data, now=now)
+    assert report["findings"][0]["code"] == code and report["findings"][0]["severity"] == "error"
+    if kind != "kind":
+        with pytest.raises(TrainingError) as refusal:
+            train_default_risk(data, rungs=["prior"], now=now)
+        assert "can't be learned from" in str(refusal.value) and quality.errors(report)[0] in str(refusal.value)
+
+
+def test_sound_data_stop_nothing():
+    assert quality.errors(quality.data_quality(described(), now=pd.Timestamp("2027-01-01", tz="UTC"))) == []
+
+
+def test_each_column_says_what_was_done_with_missing_and_extreme_values():
+    from mlcore.preparation import strategies
+
+    data = described(2000, gap=np.nan)
+    tells = data.default == 1
+    tells[: len(tells) // 2] = False
+    data.frame["gap"] = np.where(tells, np.nan, 1.0 + np.arange(2000) % 7)
+    data.frame.loc[3, "amount"] = np.inf
+    found = {row["name"]: row for row in strategies(data.frame, data.schema, data.default)}
+    assert found["gap"]["missing_rows"] == tells.sum() and found["gap"]["missing_rate"] == 1.0 and found["gap"]["informative"]
+    assert found["amount"]["missing_rows"] == 1 and "1 infinite" in found["amount"]["imputation"] and not found["amount"]["informative"]
+    assert found["amount"]["outlier_rows"] == 40 and found["debt_to_income"]["imputation"] == "nothing was missing"

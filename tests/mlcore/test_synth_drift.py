@@ -101,9 +101,7 @@ def test_a_ramp_comes_gradually(usual):
 
 
 def test_drifts_add_up(usual):
-    both = generate(
-        WORLD.but(drifts=(Drift("level", AT, size=1.25), Drift("covariate", AT, ("inquiries_6m",), 0.5))), identities=False
-    )
+    both = generate(WORLD.but(drifts=(Drift("level", AT, size=1.25), Drift("covariate", AT, ("inquiries_6m",), 0.5))), identities=False)
     after = (both.submitted_at >= str(AT)).to_numpy()
     assert both.true_default_probability[after].mean() > 1.25 * usual.true_default_probability[after].mean()
 

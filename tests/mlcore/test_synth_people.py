@@ -87,6 +87,16 @@ def test_rings_are_planted_as_told(made, links):
     assert made.true_hidden[fraud].min() > 5 and not made.true_hidden[~fraud].any()
 
 
+def test_some_rings_may_be_at_work_when_the_world_ends():
+    world = WORLD.but(rings_at_end=2)
+    usual, made = make_plan(WORLD), make_plan(world)
+    at_end = [
+        ring for ring in range(2) if made.moment[made.ring == ring].min() >= np.datetime64(world.end) - np.timedelta64(world.ring_days, "D")
+    ]
+    assert at_end == [0, 1]
+    assert (np.sort(made.ring) == np.sort(usual.ring)).all() and np.isin(made.moment[made.ring >= 2], usual.moment).all()
+
+
 def test_hubs_are_many_and_innocent(made, links):
     hubs = np.unique(made.hub[made.hub >= 0])
     assert 4 <= len(hubs) <= 8

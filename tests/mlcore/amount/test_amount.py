@@ -1,6 +1,7 @@
 """The range covers what it says, follows known truth, and never exceeds what is affordable."""
 
 import json
+from copy import copy
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,26 @@ def test_the_cap_holds_and_an_unknown_income_has_none(result):
     assert (suggested.high[known] <= suggested.cap[known] + 1e-9).all() and (suggested.low <= suggested.middle).all()
     unasked = frame.drop(columns="amount")
     assert np.array_equal(result.model.suggest(unasked).high, suggested.high)
+
+
+def test_a_quantile_that_is_no_number_does_not_become_the_cap(result):
+    data, _ = world(5, seed=6)
+    damaged = copy(result.model)
+    damaged.intercepts = np.full_like(damaged.intercepts, np.nan)
+    suggested = damaged.suggest(data.frame)
+    assert np.isnan(suggested.high).all() and not suggested.capped.any()
+
+
+def test_a_cap_that_past_loans_went_beyond_costs_no_coverage():
+    """Debts that leave half of them no room for what they carried: the quantiles hold what they say, the capped range can't."""
+    data, carried = world(3000, seed=8)
+    half = np.arange(3000) % 2 == 0
+    owed = np.where(half, 0.4, data.frame["debt_to_income"])
+    tight = Dataset(data.frame.assign(debt_to_income=owed), data.default, data.schema, data.submitted_at, data.amount)
+    report = train.train_amount(tight, carried=carried).report
+    assert report["above_cap_share"] > 0.4 and report["coverage_capped"]["value"] < 0.55
+    assert report["coverage"]["value"] == pytest.approx(0.8, abs=0.05)
+    assert "Before the cap" in report["in_words"] and "would not have allowed" in report["in_words"]
 
 
 def test_affordability_by_hand():

@@ -74,7 +74,30 @@ def test_the_week_is_found_and_everything_adds_up(shop):
     assert_sound(vintage)
 
 
-@pytest.mark.slow
+def test_the_current_period_is_what_came_and_the_rest_of_it(shop):
+    """Weeks of the shop on a Thursday morning: three days have come, and the first four fifths of an hour count for nothing."""
+    history, _ = shop
+    early, late = (forecast(history, horizon=3, frequency="weekly", country=None, as_of=at) for at in ("2024-02-12", "2024-02-15"))
+    came = history.known(np.datetime64("2024-02-15"))[0]
+    so_far = float(came.counts[came.period >= np.datetime64("2024-02-12").astype("datetime64[D]").astype(int)].sum())
+    before, row = early.total.rows[0], late.total.rows[0]
+    assert row.period == before.period == "2024-02-12"
+    week = np.array([1.2, 1.1, 1.0, 1.0, 0.9, 0.5, 0.3])
+    assert row.point == pytest.approx(so_far + before.point * week[3:].sum() / week.sum(), rel=0.05)
+    assert so_far < row.lo95 <= row.lo80 < row.point < row.hi80 <= row.hi95
+    assert row.hi80 - row.lo80 < 0.9 * (before.hi80 - before.lo80), "less is left to be uncertain of"
+    assert row.baseline > so_far
+    assert_sound(late)
+
+
+def test_a_current_week_of_which_nothing_was_delivered_is_forecast_whole(shop):
+    history, _ = shop
+    cut = replace(history, **{name: getattr(history, name)[history.period < 19765] for name in ("leaf", "period", "counts", "amounts")})
+    assert str(np.int64(19765).astype("datetime64[D]")) == "2024-02-12"
+    whole = forecast(cut, horizon=1, frequency="weekly", country=None, as_of="2024-02-12").total.rows[0]
+    assert forecast(cut, horizon=1, frequency="weekly", country=None, as_of="2024-02-15").total.rows[0] == whole
+
+
 def test_holidays_are_expected_to_be_quiet(shop):
     history, _ = shop
     vintage = daily(history, "2023-12-20")
@@ -94,7 +117,6 @@ def test_nothing_after_the_day_of_the_forecast_is_seen(shop):
     assert any("dated after" in note for note in vintage.notes)
 
 
-@pytest.mark.slow
 def test_amounts_are_forecast_like_counts(shop):
     history, vintage = shop
     money = daily(history, "2024-02-15", measure="amount")

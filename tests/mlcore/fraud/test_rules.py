@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -69,7 +70,28 @@ def test_text_where_a_number_would_be_needed_is_not_applicable():
 )  # fmt: skip
 def test_what_is_not_a_condition_is_refused(bad):
     with pytest.raises(RuleError):
-        parse(bad, known={"amount"})
+        parse(bad, known={"amount": "number"})
+
+
+KNOWN = {"amount": "number", "phone_24h": "number", "channel": "text", "existing": "yes_no"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (("phone_24hh", "at_least", 3), "Did you mean phone_24h? There are: amount, channel, existing, phone_24h."),
+        (("channel", "above", 3), "is a text, which 'above' can't compare"),
+        (("amount", "is", "much"), "is a number, so it is never 'much'"),
+        (("channel", "one_of", ["online", 3]), "is a text, so it is never 3"),
+        (("existing", "is", "yes"), "is yes or no"),
+    ],
+    ids=["unknown", "text compared", "number never text", "text never number", "yes or no"],
+)
+def test_a_condition_that_could_never_hold_is_refused(condition, said):
+    feature, operator, value = condition
+    with pytest.raises(RuleError, match=f"Condition 1: .*{re.escape(said)}"):
+        parse([{"feature": feature, "operator": operator, "value": value}], known=KNOWN)
+    assert parse([{"feature": feature, "operator": operator, "value": value}]), "without known names nothing can be said of them"
 
 
 json_values = st.recursive(

@@ -13,6 +13,7 @@ from mlcore.fraud import evaluate, supervised
 from mlcore.fraud.anomaly import Anomaly, TooLittle
 from mlcore.fraud.forest import Forest
 from mlcore.fraud.merge import BASE_RATE, FLOOR, Thresholds, merge
+from mlcore.fraud.model import FraudDetector
 from mlcore.fraud.rules import SEVERITIES, Rule, parse, trace
 from mlcore.fraud.sampling import is_sampled
 from mlcore.risk.base import FitError
@@ -88,6 +89,29 @@ def test_supervised_finds_what_was_planted_calibrated_and_as_plain_data(tmp_path
     stored = artifacts.save({"model": model.to_state()}, tmp_path, kind="fraud", name="m", key=b"k" * 32)
     again = supervised.FraudModel.from_state(artifacts.load(stored.path, key=b"k" * 32)[0]["model"])
     np.testing.assert_array_equal(again.probability(later), probability)
+
+
+def test_a_date_in_disguise_is_not_learned_from():
+    """Weeks and a running number separate the findings perfectly, and say nothing of the next week's."""
+    frame, fraud, at = cases()
+    dated = Schema([*SCHEMA, Column("week", "category"), Column("running", "number")])
+    frame = frame.assign(week=at.dt.strftime("%Y-%W").astype(object), running=np.arange(len(frame), dtype=float))
+    model = supervised.fit(frame, fraud, dated, submitted_at=at, rungs=("logistic",))
+    assert set(model.report["left_out"]) == {"running", "week"} and "tells when" in model.report["left_out"]["week"]
+    assert model.schema.names == SCHEMA.names
+    assert model.contributions(frame.iloc[:3]).shape == (3, len(SCHEMA.names))
+    detector = FraudDetector(Anomaly.fit(frame, dated), model)
+    (judged,) = detector.judge(frame.iloc[:1])
+    assert detector.schema.names == dated.names and {name for name, _ in judged.drivers} <= set(SCHEMA.names)
+
+
+def test_the_standard_error_of_a_weighted_mean():
+    values = np.random.default_rng(1).normal(size=400)
+    assert supervised._standard_error(values, np.ones(400)) == pytest.approx(values.std(ddof=1) / 20)
+    weight = np.where(np.arange(400) < 8, 50.0, 1.0)
+    drawn = [np.average(np.random.default_rng([2, k]).normal(size=400), weights=weight) for k in range(400)]
+    assert supervised._standard_error(np.random.default_rng(3).normal(size=400), weight) == pytest.approx(np.std(drawn), rel=0.6)
+    assert np.std(drawn) > 2 / 20, "eight cases that stand for fifty each leave less sure than four hundred that stand for themselves"
 
 
 def test_too_few_cases_or_one_kind_only_is_said():

@@ -142,3 +142,26 @@ def test_it_is_small_and_prints(model):
     assert "credit_score" in text and "south" in text and "missing" in text
     for j, size in enumerate(model.bins_.sizes):
         assert len(bin_labels(model.encoder, model.bins_, j)) == size
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["noise", "told by it"])
+def test_a_category_of_many_values_stays_only_where_later_rows_lose_by_its_absence(monkeypatch, told):
+    from mlcore.schema import Column, Schema
+
+    monkeypatch.setattr("mlcore.risk.pairwise.FITS", 2)
+    monkeypatch.setattr("mlcore.risk.pairwise.MOST_TREES", 20)
+    r = np.random.default_rng(2)
+    town = r.integers(0, 40, 1200)
+    frame = pd.DataFrame({"debt": r.normal(size=1200), "town": pd.Series([f"T{k:02d}" for k in town], dtype=object)})
+    z = -1.0 + 0.8 * frame["debt"].to_numpy() + told * 1.5 * np.sin(town)
+    default = (r.random(1200) < 1 / (1 + np.exp(-z))).astype(np.int8)
+    schema = Schema([Column("debt", "number"), Column("town", "category")])
+    rung = Pairwise(schema).fit(frame, default)
+    assert rung.settings["left_out"] == ([] if told else ["town"])
+    parts, baseline = rung.contributions(frame)
+    assert (parts[:, 1] == 0).all() != told
+    rows = [{"debt": -0.3, "town": "T07"}, {"debt": 0.4, "town": None}, {"debt": None, "town": "elsewhere"}]
+    few = pd.DataFrame({"debt": [-0.3, 0.4, np.nan], "town": pd.Series(["T07", None, "elsewhere"], dtype=object)})
+    assert [rung.one(row)[0] for row in rows] == rung.log_odds(few).tolist()
+    again = rung.again(frame.iloc[:900], default[:900])
+    assert again.settings["left_out"] == rung.settings["left_out"]

@@ -21,7 +21,10 @@ FILE = Path(__file__).parents[3].parent / "shared" / "data" / "lendingclub_2007_
 CUT = "2010-01-01"
 RUNGS = ("logistic", "pairwise")
 
-pytestmark = pytest.mark.skipif(not FILE.exists(), reason=f"{FILE} is not here; the real data lie outside the project")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FILE.exists(), reason=f"{FILE} is not here; the real data lie outside the project"),
+]
 
 YEARS = {"< 1 year": 6, "1 year": 12, **{f"{years} years": 12 * years for years in range(2, 10)}, "10+ years": 120}
 NUMBERS = {
@@ -78,7 +81,6 @@ def test_one_fit_holds_its_own_against_untuned_boosting(data, earlier, against, 
     assert metrics.auc(test.default, rung.log_odds(test.frame, test.submitted_at)) >= against - 0.005
 
 
-@pytest.mark.slow
 def test_the_champion_holds_its_own_against_untuned_boosting(data, earlier, against):
     result = train_default_risk(data, rungs=[name for name in RUNGS if name in ladder.LADDER], cut=CUT)
     report = result.report

@@ -64,3 +64,25 @@ def test_the_interval_covers_the_true_reduction():
         found = profit.fewer_bad_loans(*both(800, 100 + seed), approval_rate=0.4, replicates=120)["reduction"]
         inside += found["low"] <= truth <= found["high"]
     assert inside >= 34
+
+
+def test_another_way_to_approve_is_held_against_at_its_own_share():
+    """A rule that rules out half at random, against probabilities that are true; one that rules out nobody says so."""
+    from types import SimpleNamespace
+
+    from mlcore.risk import report
+
+    rng = np.random.default_rng(4)
+    probability = rng.uniform(0.02, 0.5, 4000)
+    default = (rng.random(4000) < probability).astype(np.int8)
+    rows = np.arange(1000, 4000)
+    chosen = SimpleNamespace(samples=[(rows, None, probability[rows])])
+    out = rng.random(4000) < 0.5
+    half = profit.Comparator("rules", "the rules", out.astype(float), ~out, "A note.")
+    none = profit.Comparator("none", "no rule", np.zeros(4000), np.ones(4000, dtype=bool))
+    found, silent = report.against(SimpleNamespace(default=default), chosen, [half, none])
+    assert found["approval_rate"] == pytest.approx((~out[rows]).mean()) and found["note"] == "A note."
+    assert found["comparator_bad_rate"] == pytest.approx(default[rows][~out[rows]].mean())
+    best = rows[np.argsort(probability[rows])][: int((~out[rows]).sum())]
+    assert found["bad_rate"] == pytest.approx(default[best].mean(), abs=0.001) and found["reduction"]["low"] > 0.3
+    assert "all of the judged loans" in silent["why"] and "reduction" not in silent

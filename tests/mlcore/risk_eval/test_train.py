@@ -48,6 +48,12 @@ def test_the_whole_way():
     assert len(report["families"]) == len(result.model.families.names) < len(report["importance"])  # the two scores are one family
     assert sum(report["distribution"]["repaid"]) + sum(report["distribution"]["defaulted"]) == report["split"]["test"]["rows"]
     assert sum(row["rows"] for row in report["by_quarter"]) == report["split"]["test"]["rows"]
+    lift = report["lift"]
+    assert sum(row["rows"] for row in lift) == report["split"]["test"]["rows"] and lift[-1]["caught"]["value"] == 1
+    assert lift[0]["lift"]["value"] > 1.2 > 1 > lift[-1]["lift"]["value"]
+    named = [row["named"]["value"] for row in report["families"]]
+    assert 1 < sum(named) <= 4 and 0.8 < sum(row["first"]["value"] for row in report["families"]) <= 1  # the safest have no reason at all
+    assert report["vintages"]["rows"] == [] and "not known" in report["vintages"]["why"]
     assert report["policy"]["curve"][-1]["approval_rate"] == 1 and report["peak_memory_mb"] > 50
     claim = report["policy"]["fewer_bad_loans"][0]
     assert claim["against"] == "prior" and claim["comparator_bad_rate"] == pytest.approx(report["split"]["test"]["default_rate"], abs=1e-5)
@@ -96,7 +102,7 @@ def test_settings_found_once_are_kept_for_the_later_fits(monkeypatch):
             fits.append(("tuned", len(frame)))
             return super().fit(frame, default)
 
-        def again(self, frame, default, *, submitted_at=None):
+        def again(self, frame, default, *, submitted_at=None, weight=None):
             fits.append(("again", len(frame)))
             return world.Linear.fit(Tuned(self.schema), frame, default)
 
