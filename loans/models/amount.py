@@ -15,9 +15,10 @@ class AmountEstimateQuerySet(models.QuerySet):
 class AmountEstimate(models.Model):
     """low, middle, high: the 10 %, 50 % and 90 % quantiles of what applicants like this one carried, none above the cap."""
 
-    application = models.ForeignKey("loans.LoanApplication", on_delete=models.PROTECT, related_name="amount_estimates")
-    scoring_job = models.ForeignKey("loans.ScoringJob", on_delete=models.PROTECT, related_name="amount_estimates")
-    model_version = models.ForeignKey("loans.ModelVersion", on_delete=models.PROTECT, related_name="amount_estimates")
+    # No index of their own: two below begin with the first two, and nobody looks a version's rows up or deletes a version.
+    application = models.ForeignKey("loans.LoanApplication", on_delete=models.PROTECT, related_name="amount_estimates", db_index=False)
+    scoring_job = models.ForeignKey("loans.ScoringJob", on_delete=models.PROTECT, related_name="amount_estimates", db_index=False)
+    model_version = models.ForeignKey("loans.ModelVersion", on_delete=models.PROTECT, related_name="amount_estimates", db_index=False)
     low = models.DecimalField(max_digits=14, decimal_places=2)
     middle = models.DecimalField(max_digits=14, decimal_places=2)
     high = models.DecimalField(max_digits=14, decimal_places=2)

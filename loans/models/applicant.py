@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 
-from loans.models.crypto import EncryptedTextField, blind_index
+from loans.models.crypto import EncryptedTextField, blind_index, index_key_id, index_keys, name_tokens
 
 INDEXED = ("name", "email", "phone", "national_id", "bank_account", "address", "employer")
 
 
 class ApplicantQuerySet(models.QuerySet):
     def matching(self, text: str) -> ApplicantQuerySet:
-        """Those whose name, email, phone or national id is this text, however it is spelt."""
+        """Those whose email, phone or national id is this text, however it is spelt, or whose name has all of its words."""
         condition = models.Q()
-        for kind in ("name", "email", "phone", "national_id"):
-            digest = blind_index(kind, text)
-            if digest is not None:
-                condition |= models.Q(**{f"{kind}_index": digest})
+        for key in index_keys():
+            for kind in ("email", "phone", "national_id"):
+                digest = blind_index(kind, text, key=key)
+                if digest is not None:
+                    condition |= models.Q(**{f"{kind}_index": digest})
+            tokens = name_tokens(text, key=key)
+            if tokens:
+                condition |= models.Q(name_tokens__contains=tokens)
         return self.filter(condition) if condition else self.none()
 
 
@@ -31,6 +37,13 @@ class Applicant(models.Model):
     bank_account = EncryptedTextField(blank=True, null=True)
     address = EncryptedTextField(blank=True, null=True)
     employer = EncryptedTextField(blank=True, null=True)
+    name_tokens = ArrayField(
+        models.BinaryField(max_length=8),
+        default=list,
+        db_default=[],
+        editable=False,
+        help_text="Blind indexes of the name's words, so that one finds it.",
+    )
     name_index = models.BinaryField(max_length=16, null=True, editable=False)
     email_index = models.BinaryField(max_length=16, null=True, editable=False)
     phone_index = models.BinaryField(max_length=16, null=True, editable=False)
@@ -39,13 +52,19 @@ class Applicant(models.Model):
     address_index = models.BinaryField(max_length=16, null=True, editable=False)
     employer_index = models.BinaryField(max_length=16, null=True, editable=False)
 
+    index_key = models.CharField(
+        max_length=8, blank=True, default="", db_default="", editable=False,
+        help_text="Id of the key that the indexes are under; empty where whoever wrote them did not say.",
+    )  # fmt: skip
+    erased_at = models.DateTimeField(null=True, blank=True, editable=False)
+
     objects = ApplicantQuerySet.as_manager()
 
     class Meta:
         indexes = [
             models.Index(fields=[f"{kind}_index"], name=f"applicant_{kind}_ix", condition=models.Q(**{f"{kind}_index__isnull": False}))
             for kind in INDEXED
-        ]
+        ] + [GinIndex(fields=["name_tokens"], name="applicant_name_tokens_ix", fastupdate=False)]
 
     def __str__(self) -> str:
         return f"Applicant {self.pk}"
@@ -58,3 +77,5 @@ class Applicant(models.Model):
         """Bring the blind indexes in line with the values; bulk writers call this themselves."""
         for kind in INDEXED:
             setattr(self, f"{kind}_index", blind_index(kind, getattr(self, kind) or ""))
+        self.name_tokens = name_tokens(self.name or "")
+        self.index_key = index_key_id()

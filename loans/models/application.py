@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from loans.models.fields import APPLICATION_FIELDS, CHANNELS, EMPLOYMENT_STATUSES, HOME_OWNERSHIPS, choices
+from loans.models.scope import in_scope
 
 
 class Status(models.TextChoices):
@@ -15,6 +16,7 @@ class Status(models.TextChoices):
     OPEN = "open", "Open"
     NEEDS_REVIEW = "needs_review", "Needs review"
     REFERRED = "referred", "Referred"
+    OFFERED = "offered", "Offered other terms"
     APPROVED = "approved", "Approved"
     DECLINED = "declined", "Declined"
     WITHDRAWN = "withdrawn", "Withdrawn"
@@ -23,15 +25,24 @@ class Status(models.TextChoices):
 
 TRANSITIONS: dict[str, tuple[str, ...]] = {
     Status.RECEIVED: (Status.OPEN, Status.NEEDS_REVIEW, Status.WITHDRAWN),
-    Status.NEEDS_REVIEW: (Status.RECEIVED, Status.OPEN, Status.REFERRED, Status.APPROVED, Status.DECLINED, Status.WITHDRAWN),
-    Status.OPEN: (Status.REFERRED, Status.APPROVED, Status.DECLINED, Status.WITHDRAWN),
-    Status.REFERRED: (Status.APPROVED, Status.DECLINED, Status.WITHDRAWN),
+    Status.NEEDS_REVIEW: (
+        Status.RECEIVED,
+        Status.OPEN,
+        Status.REFERRED,
+        Status.OFFERED,
+        Status.APPROVED,
+        Status.DECLINED,
+        Status.WITHDRAWN,
+    ),
+    Status.OPEN: (Status.REFERRED, Status.OFFERED, Status.APPROVED, Status.DECLINED, Status.WITHDRAWN),
+    Status.REFERRED: (Status.OFFERED, Status.APPROVED, Status.DECLINED, Status.WITHDRAWN),
+    Status.OFFERED: (Status.APPROVED, Status.DECLINED, Status.WITHDRAWN),
     Status.APPROVED: (),
     Status.DECLINED: (),
     Status.WITHDRAWN: (),
     Status.HISTORICAL: (),
 }
-"""Held by a trigger in the database too (migration 0002), so that no path around this code can skip a step."""
+"""Held by a trigger in the database too (the migrations with “guards” in their names), so that no path around this code can skip a step."""
 
 UNDECIDED = (Status.RECEIVED, Status.NEEDS_REVIEW, Status.OPEN, Status.REFERRED)
 TO_DECIDE = (Status.NEEDS_REVIEW, Status.OPEN, Status.REFERRED)
@@ -49,10 +60,8 @@ class LoanApplicationQuerySet(models.QuerySet):
         return self.order_by("submitted_at", F("default_probability").desc(nulls_first=True), "pk")
 
     def visible_to(self, user: object) -> LoanApplicationQuerySet:
-        """Staff who may view applications see all of them; an API client sees what it submitted itself."""
-        if user.is_staff and user.has_perm("loans.view_loanapplication"):
-            return self
-        return self.filter(submitted_by=user) if user.is_authenticated else self.none()
+        """Those in the user's scope: see `loans.models.scope`."""
+        return self.filter(in_scope(user))
 
 
 def _within(name: str) -> models.CheckConstraint:
@@ -64,7 +73,9 @@ def _within(name: str) -> models.CheckConstraint:
 
 
 class LoanApplication(models.Model):
-    external_reference = models.CharField("reference", max_length=64, unique=True)
+    external_reference = models.CharField("reference", max_length=64, db_index=True)
+    # Whose references these are: 0 the desk's own (staff, imports), else the API client's, so that none learns of another's by a clash.
+    reference_scope = models.BigIntegerField(default=0, db_default=0, editable=False)
     submitted_at = models.DateTimeField("submitted", default=timezone.now)
     product = models.ForeignKey("loans.LoanProduct", on_delete=models.PROTECT, null=True, blank=True, related_name="applications")
     channel = models.CharField(max_length=16, blank=True, choices=choices(CHANNELS))
@@ -92,8 +103,18 @@ class LoanApplication(models.Model):
     applicant = models.OneToOneField("loans.Applicant", on_delete=models.PROTECT, null=True, blank=True, related_name="application")
 
     status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
-    submitted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
-    import_batch = models.ForeignKey("loans.ImportBatch", on_delete=models.PROTECT, null=True, blank=True, related_name="applications")
+    # Where a foreign key has no index of its own, one below begins with it: each index is written anew when a score is shown.
+    submitted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    branch = models.ForeignKey("loans.Branch", on_delete=models.PROTECT, null=True, blank=True, related_name="applications", db_index=False)
+    assigned_to = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="assigned_applications", db_index=False
+    )
+    assigned_at = models.DateTimeField(null=True, blank=True, editable=False)
+    import_batch = models.ForeignKey(
+        "loans.ImportBatch", on_delete=models.PROTECT, null=True, blank=True, related_name="applications", db_index=False
+    )
     synthetic = models.BooleanField(default=False, help_text="Made up by the demo generator: no real person applied.")
     created_at = models.DateTimeField(auto_now_add=True)
     # The latest default-risk score, repeated here for the inbox's order and filters; the prediction row is what counts.
@@ -121,9 +142,16 @@ class LoanApplication(models.Model):
             models.Index(fields=["submitted_by", "-id"], name="application_client_ix"),
             models.Index(fields=["import_batch"], name="application_batch_ix"),
             models.Index(fields=["status", "-id"], name="application_status_ix"),
+            # For past loans next to an application in amount: see loans.queries.similar.
+            models.Index(fields=["product", "amount", "id"], name="application_alike_ix", condition=Q(status=Status.HISTORICAL)),
             models.Index(fields=["segment", "-id"], name="application_segment_ix", condition=Q(segment__isnull=False)),
+            models.Index(fields=["branch", "submitted_at", "id"], name="application_branch_ix", condition=Q(branch__isnull=False)),
+            models.Index(
+                fields=["assigned_to", "submitted_at", "id"], name="application_assigned_ix", condition=Q(assigned_to__isnull=False)
+            ),
         ]
         constraints = [
+            models.UniqueConstraint(fields=["reference_scope", "external_reference"], name="application_external_reference_once"),
             models.CheckConstraint(condition=Q(amount__gt=0), name="application_amount_positive"),
             models.CheckConstraint(condition=Q(status__in=Status.values), name="application_status_known"),
             models.CheckConstraint(
@@ -131,11 +159,17 @@ class LoanApplication(models.Model):
                 name="application_probability_range",
             ),
             models.CheckConstraint(condition=~Q(external_reference=""), name="application_reference_given"),
+            models.CheckConstraint(
+                condition=Q(assigned_to__isnull=True, assigned_at__isnull=True) | Q(assigned_to__isnull=False, assigned_at__isnull=False),
+                name="application_assigned_since",
+            ),
             *(_within(name) for name, spec in APPLICATION_FIELDS.items() if spec.minimum is not None and name != "amount"),
         ]
         permissions = [
             ("decide_loanapplication", "Can decide applications"),
             ("view_personal_data", "Can view applicants' personal data"),
+            ("view_all_applications", "Can view the applications of all branches"),
+            ("assign_loanapplication", "Can give applications to other officers"),
         ]
 
     def __str__(self) -> str:
@@ -150,4 +184,5 @@ class LoanApplication(models.Model):
 
     @property
     def is_decidable(self) -> bool:
-        return self.status in TO_DECIDE
+        """Whether a person may decide something about it now: of an offer, whether it was taken."""
+        return self.status in TO_DECIDE or self.status == Status.OFFERED

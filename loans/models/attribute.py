@@ -75,6 +75,11 @@ class AttributeDefinition(models.Model):
     def __str__(self) -> str:
         return self.label or self.name.replace("_", " ").capitalize()
 
+    @property
+    def is_feature(self) -> bool:
+        """Whether a model may learn from it; `features()` for one row."""
+        return self.known_at_application and not self.protected and self.link_kind == ""
+
     def clean(self) -> None:
         if self.name in APPLICATION_FIELDS or self.name in APPLICANT_FIELDS:
             raise ValidationError({"name": f"{self.name} is a field that every application has; choose another name."})

@@ -13,6 +13,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from loans.models.fields import APPLICATION_FIELDS, FEATURE_FIELDS
+from loans.models.scope import in_scope
+
 
 class Severity(models.IntegerChoices):
     NONE = 0, "Sample"
@@ -59,19 +62,49 @@ class FraudRule(models.Model):
         return f"{self.name} (v{self.version})"
 
     def clean(self) -> None:
-        from mlcore.fraud.rules import RuleError
+        from mlcore.fraud.rules import RuleError, parse
 
         try:
-            self.parsed()
+            parse(self.conditions, known=known_features())
         except RuleError as error:
             raise ValidationError({"conditions": str(error)}) from error
 
     def parsed(self) -> Any:
-        """As a `mlcore.fraud.rules.Rule`; raises its RuleError."""
+        """As a `mlcore.fraud.rules.Rule`; raises its RuleError. An attribute that is gone makes it not applicable, and stops nothing."""
         from mlcore.fraud.rules import Rule, parse
 
         severity = Severity(self.severity).name.lower()
         return Rule(self.code, self.version, self.name, severity, parse(self.conditions), self.family)
+
+
+class FraudRuleSet(models.Model):
+    """The rules in force at one time, in full, and the names of the link features: what assessments keep in short refers to it.
+
+    Append-only, one row for each distinct content, so that a trace can be read whatever becomes of the rules. terms: see
+    `mlcore.fraud.findings.Terms`.
+    """
+
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the terms.")
+    terms = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"Fraud rules in force from {self.created_at:%Y-%m-%d %H:%M}"
+
+
+def known_features() -> dict[str, str]:
+    """{what a rule may look at: number, text or yes_no}: link features, the fields of an application, the lender's own attributes."""
+    from loans.models.attribute import AttributeDefinition
+    from mlcore.fraud.facts import LINK_NAMES
+
+    kinds = {"number": "number", "boolean": "yes_no"}
+    # Protected ones lie where no search for fraud reads.
+    own = AttributeDefinition.objects.filter(protected=False).values_list("name", "kind")
+    return {
+        **{name: kinds.get(kind, "text") for name, kind in own},
+        **{name: "number" if APPLICATION_FIELDS[name].kind in ("money", "ratio", "count") else "text" for name in FEATURE_FIELDS},
+        **dict.fromkeys(LINK_NAMES, "number"),
+    }
 
 
 class FlagState(models.TextChoices):
@@ -102,19 +135,9 @@ class FraudFlagQuerySet(models.QuerySet):
         """Open, or snoozed until a time that has come."""
         return self.filter(Q(state=FlagState.OPEN) | Q(state=FlagState.SNOOZED, snoozed_until__lte=Now()))
 
-    def queue_order(self) -> FraudFlagQuerySet:
-        """By what is expected to be lost. The random sample sinks to the end by that; it has a view of its own to be worked off in."""
-        return self.order_by("-expected_loss", "pk")
-
     def visible_to(self, user: Any) -> FraudFlagQuerySet:
         """A client that could see the flags on what it sent in would learn what to send instead: it takes the permission."""
-        from loans.models.application import LoanApplication
-
-        if not user.has_perm("loans.view_fraudflag"):
-            return self.none()
-        if user.is_staff and user.has_perm("loans.view_loanapplication"):
-            return self
-        return self.filter(application__in=LoanApplication.objects.visible_to(user))
+        return self.filter(in_scope(user, "application__")) if user.has_perm("loans.view_fraudflag") else self.none()
 
 
 class FraudFlag(models.Model):
@@ -156,6 +179,8 @@ class FraudFlag(models.Model):
         indexes = [
             models.Index(fields=["-expected_loss", "id"], name="fraudflag_queue_ix", condition=Q(state__in=["open", "snoozed"])),
             models.Index(fields=["state", "-id"], name="fraudflag_state_ix"),
+            # How much of today's capacity is used up, asked whenever the queue is looked at.
+            models.Index(fields=["disposed_at"], name="fraudflag_disposed_ix", condition=Q(disposed_at__isnull=False)),
         ]
         permissions = [("investigate_fraudflag", "Can work on fraud flags")]
 

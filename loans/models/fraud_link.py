@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -70,9 +72,14 @@ class FraudAssessment(models.Model):
     calibrated = models.BooleanField(default=False, help_text="Whether the score is a probability, or a ranking by stated weights.")
     unusual = models.FloatField(null=True, blank=True, help_text="Share of applications that look less unusual.")
     probability = models.FloatField(null=True, blank=True, help_text="Of fraud, by the supervised model.")
+    # Both in short where there is a rule set (`findings` gives them in full), else as they were written before there were any.
     features = models.JSONField(default=dict, help_text="Link features as they were strictly before the application.")
     trace = models.JSONField(default=list, help_text="What each rule made of it: hit, no hit or not applicable, with value and threshold.")
-    model = models.ForeignKey("loans.FraudModelVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    # No constraint: rule sets are never deleted (a trigger sees to it), and asking for each of a million rows costs more than storing it.
+    rule_set = models.ForeignKey(
+        "loans.FraudRuleSet", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_constraint=False, db_index=False
+    )
+    model = models.ForeignKey("loans.ModelVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
     error = models.CharField(max_length=200, blank=True)
 
     class Meta:
@@ -89,25 +96,17 @@ class FraudAssessment(models.Model):
     def __str__(self) -> str:
         return f"Fraud assessment of application {self.application_id}"
 
+    def findings(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """({link feature: value, None where it does not apply}, every rule's trace as `mlcore.fraud.rules.Trace.to_json` writes it).
+
+        Both are empty while it is not assessed.
+        """
+        from mlcore.fraud.findings import Terms
+
+        if self.rule_set is None:
+            return self.features, self.trace
+        return Terms.from_json(self.rule_set.terms).in_full(self.features, self.trace)
+
     @property
     def is_assessed(self) -> bool:
         return self.state == AssessmentState.ASSESSED
-
-
-class FraudModelVersion(models.Model):
-    """Anomaly and (from enough confirmed cases on) supervised model, fitted together and stored as one artifact. One serves."""
-
-    version = models.PositiveIntegerField(unique=True)
-    serving = models.BooleanField(default=False)
-    artifact = models.CharField(max_length=200, help_text="File in ARTIFACTS_DIR.")
-    sha256 = models.CharField(max_length=64)
-    report = models.JSONField(default=dict)
-    synthetic = models.BooleanField(default=False, help_text="Trained on generated applications: worth nothing for real ones.")
-    created_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        ordering = ["-version"]
-        constraints = [models.UniqueConstraint(fields=["serving"], condition=Q(serving=True), name="fraudmodel_one_serves")]
-
-    def __str__(self) -> str:
-        return f"Fraud v{self.version}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -17,15 +18,24 @@ class ImportBatch(LongRun):
     open_since = models.DateField(
         null=True, blank=True, help_text="Applications from this day on came in undecided, their outcomes withheld."
     )
+    branch = models.ForeignKey(
+        "loans.Branch", on_delete=models.PROTECT, null=True, blank=True, related_name="+", help_text="Whose applications these become."
+    )
     rows_read = models.PositiveIntegerField(default=0)
     rows_loaded = models.PositiveIntegerField(default=0)
     rows_unchanged = models.PositiveIntegerField(default=0, help_text="Already here from an earlier import.")
+    quality = models.JSONField(default=dict, blank=True, help_text="What was found in the rows that were loaded (`mlcore.quality`).")
     rows_rejected = models.PositiveIntegerField(default=0)
+    undone_at = models.DateTimeField(null=True, blank=True, help_text="When all that it had loaded was taken out again.")
+    undone_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
 
     class Meta:
         ordering = ["-pk"]
         verbose_name_plural = "import batches"
-        constraints = [models.CheckConstraint(condition=Q(state__in=RunState.values), name="importbatch_state_known")]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=RunState.values), name="importbatch_state_known"),
+            models.CheckConstraint(condition=Q(undone_at__isnull=True) | Q(state="done"), name="importbatch_undone_was_done"),
+        ]
 
     def __str__(self) -> str:
         return f"Import {self.pk}: {self.file_name}"

@@ -18,6 +18,9 @@ class LoanOutcome(models.Model):
     application = models.OneToOneField("loans.LoanApplication", on_delete=models.CASCADE, primary_key=True, related_name="outcome")
     state = models.CharField(max_length=10, choices=OutcomeState)
     defaulted_on = models.DateField(null=True, blank=True)
+    past_due_30_on = models.DateField(
+        "30 days past due on", null=True, blank=True, help_text="The first day on which a payment was 30 days late: long before a default."
+    )
     observed_on = models.DateField(null=True, blank=True, help_text="The day up to which the loan was watched.")
     loss = models.DecimalField(max_digits=14, decimal_places=2, null=True, blank=True)
     import_batch = models.ForeignKey("loans.ImportBatch", on_delete=models.PROTECT, null=True, blank=True, related_name="outcomes")

@@ -117,8 +117,3 @@ class KnockOutRule(models.Model):
             return float(value) < limit if self.operator == "below" else float(value) > limit
         same = str(value).casefold() == self.value.casefold()
         return same if self.operator == "is" else not same
-
-    @property
-    def in_words(self) -> str:
-        label = APPLICATION_FIELDS[self.field].label if self.field in APPLICATION_FIELDS else self.field.replace("_", " ").capitalize()
-        return f"{label} {self.get_operator_display()} {self.value}".strip()

@@ -15,9 +15,12 @@ class SegmentAssignmentQuerySet(models.QuerySet):
 class SegmentAssignment(models.Model):
     """segment: its key, the same over versions while it is the same group. scoring_job: empty where a new version went over open cases."""
 
-    application = models.ForeignKey("loans.LoanApplication", on_delete=models.PROTECT, related_name="segment_assignments")
-    scoring_job = models.ForeignKey("loans.ScoringJob", on_delete=models.PROTECT, null=True, related_name="segment_assignments")
-    model_version = models.ForeignKey("loans.ModelVersion", on_delete=models.PROTECT, related_name="segment_assignments")
+    # No index of their own: two below begin with the first two, and nobody looks a version's rows up or deletes a version.
+    application = models.ForeignKey("loans.LoanApplication", on_delete=models.PROTECT, related_name="segment_assignments", db_index=False)
+    scoring_job = models.ForeignKey(
+        "loans.ScoringJob", on_delete=models.PROTECT, null=True, related_name="segment_assignments", db_index=False
+    )
+    model_version = models.ForeignKey("loans.ModelVersion", on_delete=models.PROTECT, related_name="segment_assignments", db_index=False)
     segment = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=120)
     share = models.FloatField(help_text="Of the applications that the segments were learned from.")
@@ -35,3 +38,18 @@ class SegmentAssignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (application {self.application_id})"
+
+
+class SegmentFollowUp(models.Model):
+    """What became of the applications that came after a version was fitted: worked out anew every night, so that no page has to."""
+
+    model_version = models.OneToOneField("loans.ModelVersion", on_delete=models.PROTECT, primary_key=True, related_name="segment_follow_up")
+    as_of = models.DateTimeField()
+    since = models.DateTimeField(help_text="The applications from then on are counted.")
+    data = models.JSONField(help_text="Layout: `later` and `share_over_time` of `mlcore.segments.train.train_segments`.")
+
+    class Meta:
+        verbose_name = "follow-up of segments"
+
+    def __str__(self) -> str:
+        return f"Follow-up of {self.model_version}"
