@@ -7,7 +7,7 @@ from typing import Any
 
 from loans.models import AttributeDefinition, LoanApplication
 from loans.models.fields import APPLICATION_FIELDS
-from loans.queries.words import NOT_GIVEN, code, figure, money, months, percent
+from loans.queries.words import NOT_GIVEN, code, figure, fixed, money, months, percent, whole
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Loan", ("amount", "term_months", "product", "purpose", "purpose_text", "channel")),
@@ -59,7 +59,7 @@ def value_text(name: str, value: Any, unit: str = "") -> str:
     if spec.unit == "months":
         return months(value)
     if spec.kind == "count":
-        return f"{value:,.0f}"
+        return whole(value)
     return code(value) if spec.kind == "code" else str(value)
 
 
@@ -94,7 +94,7 @@ def affordability(application: LoanApplication) -> list[Fact]:
     if dti is not None and instalment and monthly:
         facts.append(fact("Both together", percent(dti + float(instalment / monthly)), help="Debt to income today + share of income."))
     facts.append(
-        fact("Amount ÷ annual income", f"{float(amount / income):.2f}" if income else "", help="How many years' income is asked for.")
+        fact("Amount ÷ annual income", fixed(float(amount / income), 2) if income else "", help="How many years' income is asked for.")
     )
     return facts
 

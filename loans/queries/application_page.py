@@ -8,11 +8,14 @@ from typing import Any
 
 from loans.models import (
     AttributeDefinition,
+    AuditEvent,
     Decision,
+    DocumentKind,
     LoanApplication,
     LoanOutcome,
     ModelVersion,
     Prediction,
+    ProposalState,
     ScoringJob,
     ScoringState,
     Status,
@@ -23,6 +26,7 @@ from loans.queries.application_amount import Amounts, amounts
 from loans.queries.application_facts import Fact, Group, affordability, fact, groups
 from loans.queries.application_risk import Risk, risk
 from loans.queries.model_page import Worth, worth
+from loans.queries.similar import Similar, similar
 from loans.queries.words import age, code, money, percent
 
 STATUS_TONES = {
@@ -30,6 +34,7 @@ STATUS_TONES = {
     Status.OPEN: "primary",
     Status.NEEDS_REVIEW: "warning",
     Status.REFERRED: "warning",
+    Status.OFFERED: "info",
     Status.APPROVED: "success",
     Status.DECLINED: "danger",
 }
@@ -75,6 +80,7 @@ class Page:
     previous: LoanApplication | None
     next: LoanApplication | None
     amounts: Amounts | None = None
+    similar: Similar | None = None
     definitions: dict[str, AttributeDefinition] = field(default_factory=dict)
 
 
@@ -87,7 +93,7 @@ def application_page(application: LoanApplication, visible: Any, *, now: datetim
         .order_by("-pk")[:20]
     )
     latest = predictions[0] if predictions else None
-    decisions = list(application.decisions.select_related("officer").order_by("-pk"))
+    decisions = list(application.decisions.select_related("officer", "second").order_by("-pk"))
     job = application.scoring_jobs.order_by("-pk").first()
     definitions = {row.name: row for row in AttributeDefinition.objects.all()}
     labels = {name: spec.label for name, spec in APPLICATION_FIELDS.items()} | {name: str(row) for name, row in definitions.items()}
@@ -115,6 +121,7 @@ def application_page(application: LoanApplication, visible: Any, *, now: datetim
         previous=inbox.neighbour(application, visible, forward=False),
         next=inbox.neighbour(application, visible),
         amounts=amounts(application),
+        similar=similar(application, visible) if outcomes and application.status != Status.HISTORICAL else None,
         definitions=definitions,
     )
 
@@ -133,6 +140,10 @@ def _no_score(application: LoanApplication, job: ScoringJob | None) -> NoScore:
     if application.status == Status.HISTORICAL:
         return NoScore("No score", "It was decided before Loandesk and came in as history to learn from.", may_ask=False)
     if not application.is_undecided:
+        if application.default_probability is not None:
+            return NoScore(
+                "Its score is in the archive", "It was decided long ago; what the score rested on is kept in a file.", may_ask=False
+            )
         return NoScore("No score", "It was decided without one.", may_ask=False)
     if job is not None and job.state == ScoringState.FAILED:
         return NoScore(
@@ -168,16 +179,59 @@ def _events(application: LoanApplication, predictions: list[Prediction], decisio
             each.created_at,
             DECIDED[each.outcome] + (" against the advice" if each.override else ""),
             each.reason_text,
-            _who(each.officer),
+            _who(each.officer) + (f" and {_who(each.second)}" if each.second else ""),
             each.note,
             "gavel",
         )
         for each in decisions
     ]
+    for each in application.proposals.select_related("maker", "checker"):
+        what = each.get_outcome_display().lower()
+        events.append(Event(each.created_at, f"Proposed to {what}", "", _who(each.maker), each.note, "group"))
+        if each.answered_at and each.state != ProposalState.CONFIRMED:
+            by = each.checker or each.maker
+            events.append(Event(each.answered_at, f"Proposal to {what} {each.state}", "", _who(by), each.answer, "undo"))
+    events += _audited(application)
     return sorted(events, key=lambda event: event.at, reverse=True)
 
 
-DECIDED = {"approve": "Approved", "decline": "Declined", "refer": "Referred"}
+AUDITED = {
+    "applicant.viewed": ("Looked at", "visibility"),
+    "application.viewed": ("Looked at", "visibility"),
+    "application.claimed": ("Taken", "back_hand"),
+    "application.released": ("Given back", "undo"),
+    "notice.revised": ("Notice corrected", "edit_note"),
+    "notice.sent": ("Notice sent", "mail"),
+    "document.added": ("Document added", "attach_file"),
+    "document.opened": ("Document opened", "visibility"),
+    "document.deleted": ("Document deleted", "delete"),
+    "applicant.erased": ("Personal data erased", "delete"),
+}
+VIEWED = ("applicant.viewed", "application.viewed")
+MOST_AUDITED = 100
+
+
+def _audited(application: LoanApplication) -> list[Event]:
+    """What the audit trail has of it besides scores and decisions; looks of one person on one day are one line with their number."""
+    rows = AuditEvent.objects.filter(subject_type="loanapplication", subject_id=str(application.pk), action__in=AUDITED)
+    events, looks = [], {}
+    for row in rows.order_by("-pk")[:MOST_AUDITED]:
+        title, icon = AUDITED[row.action]
+        if row.action not in VIEWED:
+            kind = row.facts.get("kind") if row.action.startswith("document.") else ""
+            events.append(Event(row.at, title, str(DocumentKind(kind).label) if kind in DocumentKind else "", row.actor_name, icon=icon))
+            continue
+        key = (row.actor_name, row.at.date())
+        first, many = looks.get(key, (row.at, 0))
+        looks[key] = (first, many + 1)
+    events += [
+        Event(at, "Looked at", f"{many} times that day" if many > 1 else "", who, icon="visibility")
+        for (who, _), (at, many) in looks.items()
+    ]
+    return events
+
+
+DECIDED = {"approve": "Approved", "decline": "Declined", "refer": "Referred", "counter": "Offered other terms"}
 
 
 def _who(user: Any) -> str:

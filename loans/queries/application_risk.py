@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from loans.models import LoanApplication, Prediction
+from loans.models import BaselineKind, LoanApplication, Prediction
 from loans.queries.application_facts import field_value
 from loans.queries.model_page import Worth
-from loans.queries.words import code, expit, frequency, logit, out_of, percent, points
+from loans.queries.words import code, expit, fixed, frequency, logit, out_of, percent, points, signed
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,14 @@ class Risk:
     comparisons: list[Comparison]
     times_average: str
     baseline: str
+    compared_with: str
     advice: Advised | None
+
+
+COMPARED_WITH = {
+    BaselineKind.ALL: "the average of all applicants that the model learned from",
+    BaselineKind.AT_CUTOFF: "the average of the applicants who would only just be approved",
+}
 
 
 def risk(prediction: Prediction, value: Worth | None, application: LoanApplication, labels: dict[str, str]) -> Risk:
@@ -96,7 +103,7 @@ def risk(prediction: Prediction, value: Worth | None, application: LoanApplicati
             text=text,
             raises=effect > 0,
             effect=points(change),
-            log_odds=f"{effect:+.3f}".replace("-", "−"),
+            log_odds=signed(effect, 3),
             share=round(100 * min(abs(effect) / most, 1.0), 1),
             values=values,
             code=code,
@@ -134,8 +141,9 @@ def risk(prediction: Prediction, value: Worth | None, application: LoanApplicati
             bar(labels.get(name, code(name)), amount, p - expit(z - amount), most, field_value(application, name)) for name, amount in parts
         ],
         comparisons=[Comparison(label, percent(share), round(100 * share / reach, 1), mine) for label, share, mine in compared],
-        times_average=f"{p / average:.1f} times the portfolio average" if average > 0 else "",
+        times_average=f"{fixed(p / average, 1)} times the portfolio average" if average > 0 else "",
         baseline=percent(baseline),
+        compared_with=COMPARED_WITH[BaselineKind(prediction.baseline_kind)],
         advice=advised(prediction, value),
     )
 

@@ -6,24 +6,37 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from loans.models import DemandForecast, LoanApplication
+from django.db import connection
+
+from loans.models import DemandForecast
 
 if TYPE_CHECKING:
     from mlcore.demand import ForecastSet, SeriesSet
 
-CHUNK = 20_000
 PAST_VINTAGES = 24
 SHOWN_PERIODS = 60
 
 
+_DAYS = """
+    SELECT (application.submitted_at AT TIME ZONE 'UTC')::date, product.code, nullif(application.region, ''), count(*),
+           sum(application.amount)::float8, sum(application.amount::float8 ^ 2)
+    FROM loans_loanapplication application LEFT JOIN loans_loanproduct product ON product.id = application.product_id GROUP BY 1, 2, 3
+"""
+
+
 def history() -> SeriesSet:
-    """Every application's date, amount, product and region; nothing of its outcome, and nobody's name."""
+    """Every day's applications and amounts by product and region; nothing of their outcome, and nobody's name.
+
+    Summed by the database: a million applications are some ten thousand rows here.
+    """
+    import pandas as pd
+
     from mlcore.demand import SeriesSet
 
-    rows = LoanApplication.objects.order_by("submitted_at").values_list("submitted_at", "amount", "product__code", "region")
-    return SeriesSet.from_applications(
-        (when, float(amount), product, region or None) for when, amount, product, region in rows.iterator(chunk_size=CHUNK)
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_DAYS)
+        frame = pd.DataFrame(cursor.fetchall(), columns=["day", "product", "region", "count", "amount", "squares"])
+    return SeriesSet.from_days(frame)
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 
-from loans.models import AssessmentState, FlagKind, FlagState, FraudAssessment, FraudFlag, LoanApplication
-from loans.queries.words import money, percent
-from mlcore.fraud.facts import HUB_LIMIT, KIND_LABELS, KINDS, LABELS, LINKING
+from loans.models import AssessmentState, FlagKind, FraudAssessment, FraudFlag, LoanApplication
+from loans.queries.words import day_of, fixed, moment_of, money, percent, span, whole
+from mlcore.fraud.facts import COMPONENT_LIMIT, HUB_LIMIT, KIND_LABELS, KINDS, LABELS, LINKING
 
 MOST_NODES = 14
+ELSEWHERE = "another branch's"
 WIDTH, HEIGHT = 360, 220
 TONES = {0: "default", 1: "info", 2: "warning", 3: "danger", 4: "danger"}
 STATE_TONES = {"open": "warning", "snoozed": "info", "confirmed": "danger", "cleared": "success"}
@@ -46,6 +46,17 @@ class Edge:
 
 
 @dataclass(frozen=True)
+class Linked:
+    """One edge of the picture in words, for whoever reads instead of looking."""
+
+    label: str
+    shared: str
+    earlier: str
+    fraud: bool
+    application_id: int | None
+
+
+@dataclass(frozen=True)
 class Graph:
     """The application in the middle, around it the earlier ones that share an identifier with it, the most alike first."""
 
@@ -53,6 +64,7 @@ class Graph:
     edges: list[Edge]
     more: int = 0
     in_words: str = ""
+    rows: list[Linked] = field(default_factory=list)
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -78,23 +90,28 @@ class FraudPanel:
     lines: list[Line] = field(default_factory=list)
     trace: list[Line] = field(default_factory=list)
     graph: Graph | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
-def flags_for(application: LoanApplication) -> FraudPanel:
-    """All that a page about this application shows of fraud; four short queries. Whether its reader may see it is the caller's to ask."""
-    assessment = FraudAssessment.objects.filter(pk=application.pk).first()
+def flags_for(application: LoanApplication, visible: QuerySet[LoanApplication]) -> FraudPanel:
+    """All that a page about this application shows of fraud; five short queries. Whether its reader may see it is the caller's to ask.
+
+    visible: the applications that the reader may see; of others the link graph says that there are some, not which.
+    """
+    assessment = FraudAssessment.objects.select_related("rule_set").filter(pk=application.pk).first()
     flags = list(application.fraud_flags.select_related("assignee", "disposed_by").order_by("-severity", "pk"))
     for flag in flags:
         flag.tone, flag.state_tone = TONES[flag.severity], STATE_TONES[flag.state]
     if assessment is None or assessment.score is None:
         return FraudPanel(False, *_not_assessed(assessment), flags=flags)
-    score = percent(assessment.score) if assessment.calibrated else f"{assessment.score:.2f}"
+    score = percent(assessment.score) if assessment.calibrated else fixed(assessment.score, 2)
     text = (
         f"Probability of fraud {score}, calibrated on investigated cases."
         if assessment.calibrated
         else f"Suspicion {score} of 1: evidence added up by stated weights. There are too few confirmed cases yet for a probability."
     )
     failed = assessment.state != AssessmentState.ASSESSED
+    features, traces = assessment.findings()
     return FraudPanel(
         assessed=True,
         title=_title(flags),
@@ -102,10 +119,28 @@ def flags_for(application: LoanApplication) -> FraudPanel:
         score=score,
         flags=flags,
         evidence=flags[0].evidence if flags else [],
-        lines=_lines(assessment.features),
-        trace=[_trace_line(each) for each in assessment.trace],
-        graph=link_graph(application),
+        lines=_lines(features),
+        trace=[_trace_line(each) for each in traces],
+        graph=link_graph(application, visible),
+        warnings=_warnings(application, assessment, features),
     )
+
+
+def _warnings(application: LoanApplication, assessment: FraudAssessment, features: dict[str, Any]) -> list[str]:
+    """What makes this assessment say less than it seems to."""
+    made = []
+    hubs, size = features.get("hub_keys") or 0, features.get("component_size") or 0
+    if hubs:
+        what = "One of its identifiers is" if hubs == 1 else f"{hubs:g} of its identifiers are"
+        made.append(
+            f"{what} shared by more than {HUB_LIMIT} earlier applications, as a payroll office's phone is: these are counted, and linked to"
+            " nobody."
+        )
+    if size > COMPONENT_LIMIT:
+        made.append(f"Its connected group is larger than {COMPONENT_LIMIT} applications: its age and its frauds were not looked at.")
+    if assessment.assessed_at and application.submitted_at > assessment.assessed_at + timedelta(days=1):
+        made.append(f"It is dated {day_of(application.submitted_at)}, after the day on which it was assessed: check the date.")
+    return made
 
 
 def _title(flags: list[FraudFlag]) -> str:
@@ -138,7 +173,7 @@ def _lines(features: dict[str, Any]) -> list[Line]:
         if name == "hub_keys":
             shown.append(Line(label, f"{value:g}", "info", f"More than {HUB_LIMIT} applications used it before this one."))
         elif name == "component_age_days":
-            shown.append(Line(label, f"{value:,.1f}"))
+            shown.append(Line(label, fixed(value, 1)))
         else:
             shown.append(Line(label, f"{value:,g}", "danger" if "fraud" in name else ""))
     return shown
@@ -156,28 +191,31 @@ def _trace_line(trace: dict[str, Any]) -> Line:
     return Line(f"{trace['name']} (v{trace['version']})", words[trace["outcome"]], tones[trace["outcome"]], "; ".join(seen))
 
 
-def link_graph(application: LoanApplication) -> Graph | None:
-    """The earlier applications that share an identifier, hubs left out; None where there are none."""
+def link_graph(application: LoanApplication, visible: QuerySet[LoanApplication]) -> Graph | None:
+    """The earlier applications that share an identifier, hubs left out; None where there are none. Those out of scope have no name."""
     rows = _neighbours(application.pk)
     if not rows:
         return None
     shown, more = rows[:MOST_NODES], max(len(rows) - MOST_NODES, 0)
-    nodes, edges = [], []
+    mine = set(visible.filter(pk__in=[row[0] for row in shown]).values_list("pk", flat=True))
+    shown = [row if row[0] in mine else (None, ELSEWHERE, *row[2:]) for row in shown]
+    nodes, edges, lines = [], [], []
     middle_x, middle_y = WIDTH / 2, HEIGHT / 2
     for number, (pk, reference, kinds, fraud, days) in enumerate(shown):
         angle = 2 * math.pi * number / len(shown) - math.pi / 2
         x, y = middle_x + (WIDTH / 2 - 60) * math.cos(angle), middle_y + (HEIGHT / 2 - 28) * math.sin(angle)
         shared = ", ".join(KIND_LABELS[KINDS[kind]] for kind in sorted(kinds))
-        title = f"{reference}, {days:,.0f} days before: same {shared}" + (" – confirmed fraud" if fraud else "")
+        title = f"{reference}, {whole(days)} days before: same {shared}" + (" – confirmed fraud" if fraud else "")
         tone = "fraud" if fraud else "alike" if len(kinds) > 1 else "other"
-        nodes.append(Node(_s(x), _s(y), "7", reference, title, tone, pk, _s(y + 17)))
+        lines.append(Linked(reference, shared, span(86_400 * days) or "less than a minute", fraud, pk))
+        nodes.append(Node(_s(x), _s(y), "7", reference, title, tone, pk, _s(y + 17 if y > middle_y else y - 12)))
         edges.append(Edge(_s(middle_x), _s(middle_y), _s(x), _s(y), _s(1 + len(kinds)), f"Same {shared}"))
     nodes.append(
         Node(_s(middle_x), _s(middle_y), "10", application.external_reference, "This application", "mine", None, _s(middle_y + 22))
     )
     frauds = sum(fraud for *_, fraud, _ in rows)
-    in_words = f"{len(rows):,} earlier application{'s share' if len(rows) > 1 else ' shares'} an identifier with this one"
-    return Graph(nodes, edges, more, in_words + (f"; {frauds} confirmed as fraud" if frauds else "") + ".")
+    in_words = f"{whole(len(rows))} earlier application{'s share' if len(rows) > 1 else ' shares'} an identifier with this one"
+    return Graph(nodes, edges, more, in_words + (f"; {frauds} confirmed as fraud" if frauds else "") + ".", lines)
 
 
 def _s(value: float) -> str:
@@ -208,47 +246,20 @@ def _neighbours(application_id: int) -> list[tuple[int, str, list[int], bool, fl
         return [(pk, reference, kinds, fraud, float(days)) for pk, reference, kinds, fraud, days in cursor.fetchall()]
 
 
-QUEUES: dict[str, str] = {
-    "queue": "To look at",
-    "mine": "Mine",
-    "unassigned": "Nobody's",
-    "sample": "Drawn at random",
-    "snoozed": "Snoozed",
-    "confirmed": "Confirmed",
-    "cleared": "Cleared",
-    "all": "All",
-}
-
-
-def of_queue(flags: QuerySet[FraudFlag], name: str, user: Any) -> QuerySet[FraudFlag]:
-    if name == "mine":
-        return flags.in_queue().filter(assignee=user)
-    if name == "unassigned":
-        return flags.in_queue().filter(assignee__isnull=True)
-    if name == "sample":
-        return flags.in_queue().filter(kind=FlagKind.SAMPLE)
-    if name == "snoozed":
-        return flags.filter(state=FlagState.SNOOZED, snoozed_until__gt=timezone.now())
-    if name in (FlagState.CONFIRMED, FlagState.CLEARED):
-        return flags.filter(state=name)
-    return flags if name == "all" else flags.in_queue()
-
-
-def next_in_queue(flags: QuerySet[FraudFlag], flag: FraudFlag) -> FraudFlag | None:
-    """The flag after this one in the queue's order; from its end back to its beginning."""
-    queue = flags.in_queue().exclude(pk=flag.pk).queue_order()
-    after = Q(expected_loss__lt=flag.expected_loss) | Q(expected_loss=flag.expected_loss, pk__gt=flag.pk)
-    return queue.filter(after).first() or queue.first()
-
-
 def with_open_flag(applications: QuerySet[LoanApplication], *, flagged: bool = True) -> QuerySet[LoanApplication]:
     """The inbox's filter. A drawn sample is no suspicion, and does not count."""
     open_flags = FraudFlag.objects.undisposed().filter(kind="alert").values("application")
     return applications.filter(pk__in=open_flags) if flagged else applications.exclude(pk__in=open_flags)
 
 
+def in_short(flag: FraudFlag) -> tuple[str, int]:
+    """(what weighs most, how much more there is): a list has room for one."""
+    texts = [str(each.get("text") or "") for each in flag.evidence if isinstance(each, dict)]
+    return (texts[0], len(texts) - 1) if texts and flag.kind == FlagKind.ALERT else (flag.in_words, 0)
+
+
 def when(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "–"
+    return f"{moment_of(moment)} UTC" if moment else "–"
 
 
 def stakes(flag: FraudFlag) -> str:

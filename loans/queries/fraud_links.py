@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from loans.queries.columns import copied, id_list
 from mlcore.fraud.facts import COMPONENT_LIMIT, COUNT_LIMIT, HUB_LIMIT, KINDS, LINK_NAMES, LINKING, NATIONAL_ID, WINDOWS
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 Key = tuple[int, bytes]
 Features = dict[str, float | None]
 
+# Moments as microseconds: the driver takes longer to read a timestamp than the server to look an identifier up.
+_MICRO = "(extract(epoch FROM {}.submitted_at) * 1000000)::int8"
 _WINDOWS = ", ".join(f"count(*) FILTER (WHERE recent.submitted_at >= own.submitted_at - make_interval(secs => {s}))" for _, s in WINDOWS)
 _OWN = f"""
-    SELECT own.application_id, own.kind, own.digest, own.submitted_at, own.name, seen.*
+    SELECT own.application_id, own.kind, own.digest, {_MICRO.format("own")}, own.name, seen.*
     FROM loans_applicationlink own CROSS JOIN LATERAL (
         SELECT {_WINDOWS} FROM (
             SELECT other.submitted_at FROM loans_applicationlink other
@@ -37,17 +40,28 @@ _OWN = f"""
             ORDER BY other.submitted_at DESC LIMIT {COUNT_LIMIT}) recent) seen
     WHERE own.application_id = ANY(%s)
 """  # noqa: S608 - only our own constants are put in
+# Of each application the kinds of its identifiers as bits, and those of them that an earlier application had: one row, not one each.
+_OWN_KINDS = """
+    SELECT own.application_id, bit_or(1 << own.kind), bool_or(own.name IS NOT NULL)::int, bit_or(CASE WHEN EXISTS (
+        SELECT FROM loans_applicationlink other
+        WHERE other.kind = own.kind AND other.digest = own.digest AND other.submitted_at < own.submitted_at) THEN 1 << own.kind ELSE 0 END)
+    FROM loans_applicationlink own WHERE own.application_id = ANY(%s::bigint[]) GROUP BY own.application_id
+"""
+_AMONG = "(own.application_id, own.kind) IN (SELECT * FROM unnest(%s::bigint[], %s::smallint[]))"
+_COUNTS = _OWN.replace(f"own.digest, {_MICRO.format('own')}, own.name, seen.*", "seen.*").replace("own.application_id = ANY(%s)", _AMONG)
 _EARLIER = f"""
-    SELECT own.application_id, own.kind, own.digest, seen.application_id, seen.submitted_at, seen.name
+    SELECT own.application_id, own.kind, own.digest, seen.application_id, {_MICRO.format("seen")}, seen.name,
+           {_MICRO.format("own")}, own.name
     FROM loans_applicationlink own CROSS JOIN LATERAL (
         SELECT other.application_id, other.submitted_at, other.name FROM loans_applicationlink other
         WHERE other.kind = own.kind AND other.digest = own.digest AND other.submitted_at < own.submitted_at
         ORDER BY other.submitted_at, other.application_id LIMIT {HUB_LIMIT}) seen
     WHERE own.application_id = ANY(%s) AND own.kind < {len(LINKING)}
 """  # noqa: S608
+_EARLIER_AMONG = _EARLIER.replace("own.application_id = ANY(%s)", _AMONG)
 _KEYS = f"SELECT application_id, kind, digest FROM loans_applicationlink WHERE application_id = ANY(%s) AND kind < {len(LINKING)}"  # noqa: S608
 _FIRST = f"""
-    SELECT key.kind, key.digest, seen.application_id, seen.submitted_at
+    SELECT key.kind, key.digest, seen.application_id, {_MICRO.format("seen")}
     FROM unnest(%s::smallint[], %s::bytea[]) AS key(kind, digest) CROSS JOIN LATERAL (
         SELECT application_id, submitted_at FROM loans_applicationlink link WHERE link.kind = key.kind AND link.digest = key.digest
         ORDER BY submitted_at, application_id LIMIT {HUB_LIMIT}) seen
@@ -57,14 +71,16 @@ _FRAUDS = "SELECT application_id, known_at, withdrawn_at FROM loans_fraudlabel W
 
 @dataclass
 class _Subject:
-    """One application while it is described. neighbours: {earlier application: kinds of identifiers shared with it}."""
+    """One application while it is described. at: microseconds since 1970, as all moments here. neighbours: {earlier application: kinds of
+    identifiers shared with it}.
+    """
 
-    at: datetime
+    at: int
     name: bytes | None
     features: Features
     neighbours: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     names: dict[int, bytes | None] = field(default_factory=dict)
-    reached: dict[int, datetime] = field(default_factory=dict)
+    reached: dict[int, int] = field(default_factory=dict)
     edge: list[int] = field(default_factory=list)
 
     @property
@@ -76,18 +92,96 @@ def link_features(application_ids: Sequence[int]) -> dict[int, Features]:
     """{application: {feature: value, None where it does not apply}}. Without identifiers every feature is None."""
     wanted = list(application_ids)
     subjects = _with_counts(wanted)
-    _look_back(subjects, wanted)
-    _follow(subjects)
-    known = _known_frauds({node for subject in subjects.values() for node in subject.reached})
-    for subject in subjects.values():
-        _describe(subject, known)
+    _look_back(subjects, _rows(_EARLIER, wanted))
+    _finish(subjects)
     return {pk: subjects[pk].features if pk in subjects else dict.fromkeys(LINK_NAMES) for pk in wanted}
+
+
+_PLACE = {name: number for number, name in enumerate(LINK_NAMES)}
+_ZERO_WITH_LINK = ("hub_keys", "shared_people", "strongest_match", "double_matches", "direct_frauds", "component_size", "component_frauds")
+_FRACTIONS = {"component_age_days"}
+
+
+def link_matrix(application_ids: Sequence[int]) -> Any:
+    """(n, LINK_NAMES) float64 of `link_features`, NaN where a feature does not apply: the same numbers for many applications at once.
+
+    Most identifiers were never seen before: they cost one look at the index. The others are counted, and only an application that shares a
+    linking one is followed by itself.
+    """
+    import numpy as np
+
+    wanted = np.asarray(application_ids, dtype=np.int64)
+    order = np.argsort(wanted, kind="stable")
+    pk, kinds, named, again = _arrays(_OWN_KINDS, [id_list(wanted)], 4)
+    row = order[np.searchsorted(wanted[order], pk)]
+    made = np.full((len(wanted), len(LINK_NAMES)), np.nan)
+    linking = (kinds & ((1 << len(LINKING)) - 1)) > 0
+    for name in _ZERO_WITH_LINK:
+        made[row[linking], _PLACE[name]] = 0
+    for number, name in enumerate(KINDS):
+        has = (kinds >> number) & 1 == 1
+        for window, _ in WINDOWS:
+            made[row[has], _PLACE[f"{name}_{window}"]] = 0
+        if number < len(LINKING):
+            made[row[has & (named == 1)], _PLACE[f"other_names_{name}"]] = 0
+    seen = np.nonzero((again[:, None] >> np.arange(len(KINDS))) & 1)
+    pairs = np.stack([pk[seen[0]], seen[1]], axis=1)
+    if not len(pairs):
+        return made
+    pk, kind, *counts = _arrays(_COUNTS, [id_list(each) for each in pairs.T], 2 + len(WINDOWS))
+    row = order[np.searchsorted(wanted[order], pk)]
+    for (window, _), count in zip(WINDOWS, counts, strict=True):
+        for number, name in enumerate(KINDS):
+            mine = kind == number
+            np.fmax.at(made[:, _PLACE[f"{name}_{window}"]], row[mine], count[mine])
+    place = {int(each): number for number, each in enumerate(wanted)}
+    among = [id_list(each) for each in pairs[pairs[:, 1] < len(LINKING)].T]
+    for each, subject in _followed(among, lambda each: made[place[each]]).items():
+        made[place[each]] = [np.nan if subject.features[name] is None else subject.features[name] for name in LINK_NAMES]
+    return made
+
+
+def _arrays(query: str, parameters: list[Any], columns: int) -> list[Any]:
+    """(m,) int64 arrays of the columns that a query answers."""
+    import pyarrow as pa
+
+    found = copied(query, parameters, {f"c{number}": pa.int64() for number in range(columns)})
+    return [column.to_numpy() for column in found.columns]
+
+
+def _followed(among: list[str], features_of: Any) -> dict[int, _Subject]:
+    """Those that share an identifier with an earlier application, described. among: ids and kinds where there is an earlier one.
+    features_of: id → what is known already.
+    """
+    earlier = _rows(_EARLIER_AMONG, *among)
+    subjects: dict[int, _Subject] = {}
+    for pk, *_, at, name in earlier:
+        if pk not in subjects:
+            known = zip(LINK_NAMES, features_of(pk).tolist(), strict=True)
+            subjects[pk] = _Subject(at, _bytes(name), {each: plain_feature(each, value) for each, value in known})
+    _look_back(subjects, earlier)
+    _finish(subjects)
+    return subjects
+
+
+def plain_feature(name: str, value: float) -> float | int | None:
+    """A feature of a matrix as `link_features` has it: None where it does not apply, counts whole."""
+    if value != value:
+        return None
+    return float(value) if name in _FRACTIONS else int(value)
 
 
 def _rows(statement: str, *values: Any) -> list[tuple]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall()
+
+
+def _finish(subjects: dict[int, _Subject]) -> None:
+    _follow(subjects)
+    known = _known_frauds({node for subject in subjects.values() for node in subject.reached})
+    for subject in subjects.values():
+        _describe(subject, known)
 
 
 def _with_counts(wanted: list[int]) -> dict[int, _Subject]:
@@ -106,12 +200,12 @@ def _with_counts(wanted: list[int]) -> dict[int, _Subject]:
     return subjects
 
 
-def _look_back(subjects: dict[int, _Subject], wanted: list[int]) -> None:
-    """The applications that share an identifier directly, hubs left out."""
+def _look_back(subjects: dict[int, _Subject], earlier: list[tuple]) -> None:
+    """The applications that share an identifier directly, hubs left out. earlier: rows of `_EARLIER`."""
     seen: dict[tuple[int, int, bytes], list[tuple]] = defaultdict(list)
-    for pk, kind, digest, other, at, name in _rows(_EARLIER, wanted):
+    for pk, kind, digest, other, at, name, *_ in earlier:
         seen[pk, kind, bytes(digest)].append((other, at, _bytes(name)))
-    hubs = [key for key, members in seen.items() if len(members) >= HUB_LIMIT]
+    hubs = {key for key, members in seen.items() if len(members) >= HUB_LIMIT}
     for pk, kind, _ in hubs:
         subjects[pk].features["hub_keys"] += 1
         subjects[pk].features[f"other_names_{KINDS[kind]}"] = None
@@ -134,12 +228,12 @@ def _look_back(subjects: dict[int, _Subject], wanted: list[int]) -> None:
 def _follow(subjects: dict[int, _Subject]) -> None:
     """Breadth-first from the direct neighbours, all subjects together: two statements a step, each identifier looked up once."""
     keys_of: dict[int, list[Key]] = {}
-    first_of: dict[Key, dict[int, datetime]] = {}
+    first_of: dict[Key, dict[int, int]] = {}
     while active := [subject for subject in subjects.values() if subject.edge and not subject.too_large]:
         _fetch_keys({node for subject in active for node in subject.edge} - keys_of.keys(), keys_of)
         _fetch_first({key for subject in active for node in subject.edge for key in keys_of[node]} - first_of.keys(), first_of)
         for subject in active:
-            fresh: dict[int, datetime] = {}
+            fresh: dict[int, int] = {}
             for node in subject.edge:
                 for key in keys_of[node]:
                     # One that came to an identifier after it was full is not linked by it.
@@ -157,7 +251,7 @@ def _fetch_keys(nodes: Iterable[int], keys_of: dict[int, list[Key]]) -> None:
             keys_of[pk].append((kind, bytes(digest)))
 
 
-def _fetch_first(keys: Iterable[Key], first_of: dict[Key, dict[int, datetime]]) -> None:
+def _fetch_first(keys: Iterable[Key], first_of: dict[Key, dict[int, int]]) -> None:
     keys = list(keys)
     first_of |= {key: {} for key in keys}
     if keys:
@@ -165,15 +259,15 @@ def _fetch_first(keys: Iterable[Key], first_of: dict[Key, dict[int, datetime]]) 
             first_of[kind, bytes(digest)][pk] = at
 
 
-def _known_frauds(nodes: set[int]) -> dict[int, list[tuple[datetime, datetime | None]]]:
-    known: dict[int, list[tuple[datetime, datetime | None]]] = defaultdict(list)
+def _known_frauds(nodes: set[int]) -> dict[int, list[tuple[int, int | None]]]:
+    known: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
     if nodes:
         for pk, since, until in _rows(_FRAUDS, list(nodes)):
-            known[pk].append((since, until))
+            known[pk].append((_micro(since), None if until is None else _micro(until)))
     return known
 
 
-def _describe(subject: _Subject, known: dict[int, list[tuple[datetime, datetime | None]]]) -> None:
+def _describe(subject: _Subject, known: dict[int, list[tuple[int, int | None]]]) -> None:
     features = subject.features
     if features["component_size"] is None:
         return
@@ -192,7 +286,7 @@ def _describe(subject: _Subject, known: dict[int, list[tuple[datetime, datetime 
         return
     features["component_frauds"] = len(frauds)
     if subject.reached:
-        features["component_age_days"] = (subject.at - min(subject.reached.values())).total_seconds() / 86_400
+        features["component_age_days"] = (subject.at - min(subject.reached.values())) / 1_000_000 / 86_400
 
 
 def _bytes(value: Any) -> bytes | None:

@@ -1,4 +1,7 @@
-"""What each person finds on the first page: his work by age and risk, what was decided, what serves, what runs. Eight queries at most."""
+"""What each person finds on the first page: his work by age, deadline and risk, intake, decisions, models, jobs.
+
+A dozen queries for whoever it is, the five of every request and the audit event included: what is small comes together (`tally`).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,28 @@ from typing import Any
 
 from django.db.models import F
 
-from loans.models import Decision, ImportBatch, LoanApplication, ModelVersion, Status, TrainingRun
+from loans.models import (
+    AdverseActionNotice,
+    CheckState,
+    Decision,
+    DecisionProposal,
+    FraudFlag,
+    ImportBatch,
+    LoanApplication,
+    ModelKind,
+    ModelState,
+    PromotionCheck,
+    ProposalState,
+    Status,
+    TrainingRun,
+)
 from loans.models.job import ACTIVE_RUN
-from loans.queries.inbox import Waiting, waiting
+from loans.models.scope import in_scope
+from loans.queries.inbox import Waiting
+from loans.queries.intake_today import Intake, came_today, intake_today, products
 from loans.queries.model_page import Worth, worth
+from loans.queries.monitoring import Health, health, serving
+from loans.queries.tally import tally
 
 RISKIEST = 5
 LAST = 6
@@ -31,28 +52,75 @@ class Home:
     runs: list[TrainingRun]
     imports: list[ImportBatch]
     sees_jobs: bool
+    health: list[Health]
+    counts: dict[str, int]
+    intake: Intake | None
     now: datetime
 
 
-def home(user: Any, *, now: datetime) -> Home:
+def home(user: Any, *, now: datetime, overdue: datetime, soon: datetime) -> Home:
+    """overdue, soon: who was submitted before is past his notice's last day, or will be within days (`services.deadlines`)."""
     sees, people = user.has_perm("loans.view_loanapplication"), user.has_perm("loans.view_personal_data")
     sees_models, sees_decisions = user.has_perm("loans.view_modelversion"), user.has_perm("loans.view_decision") and sees
     sees_runs, sees_imports = user.has_perm("loans.view_trainingrun"), user.has_perm("loans.view_importbatch")
     visible = LoanApplication.objects.visible_to(user)
-    champion = ModelVersion.objects.champion() if sees_models else None
+    sees_windows, sees_forecasts = user.has_perm("loans.view_monitoringwindow"), user.has_perm("loans.view_demandforecast")
+    versions = serving(report=sees_models) if sees_models or sees_windows else []
+    champion = next((each for each in versions if each.kind == ModelKind.DEFAULT_RISK), None) if sees_models else None
+    lists = _jobs(sees_runs, sees_imports)
+    if sees:
+        lists["oldest"] = visible.to_decide().order_by("submitted_at").values("submitted_at")[:1]
+    if sees_forecasts:
+        lists |= {"came": came_today(now), "products": products()}
+    counts, listed = tally(_counts(user, visible, now=now, overdue=overdue, soon=soon) if sees else {}, lists)
+    oldest = [datetime.fromisoformat(row["submitted_at"]) for row in listed.get("oldest", [])]
     return Home(
-        to_decide=waiting(visible.to_decide()) if sees else None,
-        waiting=waiting(visible.filter(status=Status.RECEIVED)) if sees else None,
+        to_decide=Waiting(counts["to_decide"], oldest[0] if oldest else None) if sees else None,
+        waiting=Waiting(counts["waiting"], None) if sees else None,
         riskiest=_riskiest(visible, people) if sees else [],
-        decisions=_decisions() if sees_decisions else [],
+        decisions=_decisions(user) if sees_decisions else [],
         sees_decisions=sees_decisions,
         champion=worth(champion) if champion else None,
         sees_models=sees_models,
-        runs=list(TrainingRun.objects.filter(state__in=ACTIVE_RUN)[:5]) if sees_runs else [],
-        imports=list(ImportBatch.objects.filter(state__in=ACTIVE_RUN).defer("mapping")[:5]) if sees_imports else [],
+        runs=[TrainingRun(**row) for row in listed.get("runs", [])],
+        imports=[ImportBatch(**row) for row in listed.get("imports", [])],
         sees_jobs=sees_runs or sees_imports,
+        health=health(versions, now=now) if sees_windows and versions else [],
+        counts=counts,
+        intake=intake_today(listed["came"], listed["products"], now=now) if sees_forecasts else None,
         now=now,
     )
+
+
+def _jobs(sees_runs: bool, sees_imports: bool) -> dict[str, Any]:
+    lists, common = {}, ("pk", "state", "share_done", "step")
+    if sees_runs:
+        lists["runs"] = TrainingRun.objects.filter(state__in=ACTIVE_RUN).values(*common, "kind")[:5]
+    if sees_imports:
+        lists["imports"] = ImportBatch.objects.filter(state__in=ACTIVE_RUN).values(*common, "file_name")[:5]
+    return lists
+
+
+def _counts(user: Any, visible: Any, *, now: datetime, overdue: datetime, soon: datetime) -> dict[str, Any]:
+    """What waits for this person, each by the list that shows it: querysets for `tally`."""
+    rows: dict[str, Any] = {"waiting": visible.filter(status=Status.RECEIVED), "to_decide": visible.to_decide()}
+    if user.has_perm("loans.decide_loanapplication"):
+        rows["mine"] = visible.to_decide().filter(assigned_to=user)
+        rows["overdue"] = visible.to_decide().filter(submitted_at__lt=overdue)
+        rows["soon"] = visible.to_decide().filter(submitted_at__gte=overdue, submitted_at__lt=soon)
+    if user.has_perm("loans.confirm_decision"):
+        proposals = DecisionProposal.objects.filter(in_scope(user, "application__"), state=ProposalState.WAITING)
+        rows["to_confirm"] = proposals.exclude(maker=user)
+    if user.has_perm("loans.view_adverseactionnotice"):
+        rows["notices"] = AdverseActionNotice.objects.visible_to(user).unsent()
+    if user.has_perm("loans.view_fraudflag"):
+        rows["flags"] = FraudFlag.objects.visible_to(user).in_queue()
+    if user.has_perm("loans.promote_modelversion"):
+        # Compared with what serves, and not for those who trained the version, or asked where nobody did.
+        checks = PromotionCheck.objects.filter(state=CheckState.OPEN, against__state=ModelState.CHAMPION)
+        rows["promotions"] = checks.exclude(version__created_by=user).exclude(version__created_by=None, requested_by=user)
+    rows["today"] = visible.filter(submitted_at__gte=now.replace(hour=0, minute=0, second=0, microsecond=0))
+    return rows
 
 
 def _riskiest(visible: Any, people: bool) -> list[LoanApplication]:
@@ -62,8 +130,8 @@ def _riskiest(visible: Any, people: bool) -> list[LoanApplication]:
     return list(rows.select_related(*related).only(*wanted, *(["applicant__name"] if people else []))[:RISKIEST])
 
 
-def _decisions() -> list[Decision]:
-    rows = Decision.objects.select_related("application", "officer").order_by("-pk")
+def _decisions(user: Any) -> list[Decision]:
+    rows = Decision.objects.filter(in_scope(user, "application__")).select_related("application", "officer").order_by("-pk")
     return list(
         rows.only(
             "outcome", "reason_text", "created_at", "application__external_reference", "application__amount", "officer__username",

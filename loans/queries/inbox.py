@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, F, Min, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
-from loans.models import Applicant, LoanApplication, ModelVersion, Status
+from loans.models import Applicant, DecisionProposal, LoanApplication, ModelVersion, ProposalState, Status
+from loans.queries.words import whole
 
 MOST_COUNTED = 1000
 """A count stops here: "more than 1,000" tells an officer as much as 812,404 does, and costs one short index scan."""
@@ -17,6 +18,8 @@ MOST_FOUND = 500
 VIEWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "decide": ("To decide", (Status.NEEDS_REVIEW, Status.OPEN, Status.REFERRED)),
     "waiting": ("Waiting for score", (Status.RECEIVED,)),
+    "second": ("Second person", (Status.NEEDS_REVIEW, Status.OPEN, Status.REFERRED)),
+    "offered": ("Offered", (Status.OFFERED,)),
     "decided": ("Decided", (Status.APPROVED, Status.DECLINED, Status.WITHDRAWN)),
     "historical": ("Before Loandesk", (Status.HISTORICAL,)),
     "all": ("All", ()),
@@ -44,21 +47,13 @@ class Waiting:
 
     @property
     def in_words(self) -> str:
-        return f"{MOST_COUNTED:,}+" if self.more else f"{self.count:,}"
-
-
-def waiting(applications: QuerySet[LoanApplication]) -> Waiting:
-    """Counts no further than MOST_COUNTED, from the oldest on."""
-    row = (
-        applications.order_by("submitted_at")
-        .values("pk", "submitted_at")[:MOST_COUNTED]
-        .aggregate(count=Count("pk"), oldest=Min("submitted_at"))
-    )
-    return Waiting(count=row["count"], oldest=row["oldest"])
+        return f"{whole(MOST_COUNTED)}+" if self.more else whole(self.count)
 
 
 def of_view(applications: QuerySet[LoanApplication], name: str) -> QuerySet[LoanApplication]:
     statuses = VIEWS[name][1]
+    if name == "second":
+        applications = applications.filter(pk__in=DecisionProposal.objects.filter(state=ProposalState.WAITING).values("application"))
     return applications.filter(status__in=statuses) if statuses else applications
 
 

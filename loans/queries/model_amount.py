@@ -8,7 +8,7 @@ from typing import Any
 from loans.models import ModelVersion
 from loans.queries.model_page import Side
 from loans.queries.report import Interval, Line, dates, dig, number_of
-from loans.queries.words import money, number, percent
+from loans.queries.words import money, number, percent, whole
 
 CANDIDATES = (
     ("model", "This model's range"),
@@ -44,6 +44,7 @@ def amount_model_page(version: ModelVersion) -> AmountModelPage:
     report = version.report if isinstance(version.report, dict) else {}
     coverage = Interval.of(report.get("coverage"))
     quantiles = [percent(number_of(level), 0) for level in report.get("quantiles") or []]
+    above = number_of(report.get("above_cap_share"))
     same = number_of(report.get("asked_is_carried_share"))
     rows = number_of(report.get("rows"))
     lines = [
@@ -51,7 +52,21 @@ def amount_model_page(version: ModelVersion) -> AmountModelPage:
             "Amounts inside the range",
             _shares(coverage),
             f"{percent(number_of(report.get('coverage_wanted')), 0)} are meant to lie in it",
-            "Of the judged loans: the amount carried was between the range's ends.",
+            "Of the judged loans: the amount carried was between the range's ends, before the cap."
+            if above is not None
+            else "Of the judged loans: the amount carried was between the range's ends.",
+        ),
+        *(
+            [
+                Line(
+                    "Carried above the cap",
+                    percent(above),
+                    f"inside the capped range: {_shares(Interval.of(report.get('coverage_capped')))}",
+                    "Loans that were made although the affordability rule would not have allowed them in full.",
+                )
+            ]
+            if above is not None
+            else []
         ),
         Line(
             "Carried exactly what was asked for",
@@ -64,7 +79,10 @@ def amount_model_page(version: ModelVersion) -> AmountModelPage:
         ),
         Line("Income not known", percent(number_of(report.get("no_income_share"))), "", "There no cap applies."),
         Line(
-            "Learned from", f"{int(rows):,} loans" if rows is not None else "–", dates(dig(report, "split", "train"), {}), "Repaid in full."
+            "Learned from",
+            f"{whole(int(rows))} loans" if rows is not None else "–",
+            dates(dig(report, "split", "train"), {}),
+            "Repaid in full.",
         ),
         Line("Quantiles", ", ".join(quantiles) or "–", "", "One in ten carried less than the lowest, one in ten more than the highest."),
     ]

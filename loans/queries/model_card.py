@@ -8,10 +8,11 @@ from typing import Any
 from loans.models import ModelKind, ModelVersion
 from loans.queries.model_amount import AmountFigure, amount_figures
 from loans.queries.model_fairness import Fairness, fairness
+from loans.queries.model_fraud import SELECTED, PartFigure, fraud_figures, fraud_lines
 from loans.queries.model_page import ModelPage, model_page
 from loans.queries.model_policy import Claim, policy_page
 from loans.queries.report import Interval, Line, dig, number_of, rows_of
-from loans.queries.words import number, percent
+from loans.queries.words import moment_of, number, percent, whole
 
 PURPOSES = {
     ModelKind.DEFAULT_RISK: (
@@ -21,6 +22,14 @@ PURPOSES = {
     ModelKind.LOAN_AMOUNT: (
         "Estimates the range of amounts that applicants like this one carried, capped by an affordability rule, as one input to a loan "
         "officer's decision."
+    ),
+    ModelKind.SEGMENTS: (
+        "Puts applications into groups of applicants who are alike, where the data have any, for overviews and filters. No decision rests "
+        "on a segment."
+    ),
+    ModelKind.FRAUD: (
+        "Puts applications in an order for investigators to look at, with what speaks against each in words. It declines nobody; a person "
+        "makes the finding."
     ),
 }
 NOT_FOR = (
@@ -57,15 +66,17 @@ class Card:
     purpose: str
     not_for: tuple[str, ...]
     labels: str
+    sample: str
     label_warnings: list[str]
     counts: list[Count]
     columns: list[str]
     figures: list[Line]
     amounts: list[AmountFigure]
     amount_words: str
+    frauds: list[PartFigure]
     fairness: Fairness | None
     claims: list[Claim]
-    claims_at: str
+    silent: list[str]
     limits: list[str]
     facts: list[tuple[str, str]]
 
@@ -81,15 +92,17 @@ def model_card(version: ModelVersion, policy: Any) -> Card:
         purpose=PURPOSES.get(version.kind, "One input to a person's decision."),
         not_for=NOT_FOR,
         labels=str(dig(report, "labels", "in_words") or ""),
+        sample=str(dig(report, "sample", "in_words") or ""),
         label_warnings=[str(text) for text in dig(report, "labels", "warnings") or []],
         counts=_counts(report),
         columns=[str(row.get("title") or row.get("name")) for row in rows_of(dig(report, "data", "columns"))],
-        figures=_figures(report) if risk else [],
-        amounts=[] if risk else amount_figures(report),
+        figures=_figures(report) if risk else fraud_lines(report) if version.kind == ModelKind.FRAUD else [],
+        amounts=amount_figures(report) if version.kind == ModelKind.LOAN_AMOUNT else [],
         amount_words="" if risk else str(report.get("in_words") or ""),
+        frauds=fraud_figures(report) if version.kind == ModelKind.FRAUD else [],
         fairness=fairness(version) if risk else None,
         claims=claimed.claims if claimed else [],
-        claims_at=claimed.claims_at if claimed else "",
+        silent=claimed.silent if claimed else [],
         limits=_limits(page, report, risk),
         facts=_facts(version, report),
     )
@@ -132,6 +145,8 @@ def _limits(page: ModelPage, report: dict[str, Any], risk: bool) -> list[str]:
         made.insert(0, "Trained on generated applications: worth nothing for real ones.")
     if risk:
         made.append("Only applications that were approved have outcomes; how those would have fared that were declined is not known to it.")
+    if page.version.kind == ModelKind.FRAUD:
+        made.append(SELECTED)
     if dig(report, "split", "how") not in (None, "time"):
         made.append("It was not judged on later loans than it learned from, so that its figures say nothing of a changing economy.")
     return made
@@ -143,7 +158,7 @@ def _facts(version: ModelVersion, report: dict[str, Any]) -> list[tuple[str, str
         ("Version", str(version)),
         ("State", version.get_state_display()),
         ("Rung", str(dig(report, "choice", "title") or version.algorithm)),
-        ("Trained", f"{version.created_at:%Y-%m-%d %H:%M} UTC" + (f" by {_who(version.created_by)}" if version.created_by else "")),
+        ("Trained", f"{moment_of(version.created_at)} UTC" + (f" by {_who(version.created_by)}" if version.created_by else "")),
         ("Seed", str(report.get("seed", "–"))),
         ("Report layout", str(report.get("version", "–"))),
         ("Artifact", version.artifact),
@@ -152,11 +167,17 @@ def _facts(version: ModelVersion, report: dict[str, Any]) -> list[tuple[str, str
     ]
     if version.promoted_at:
         by = f" by {_who(version.promoted_by)}" if version.promoted_by else ""
-        made.insert(4, ("Promoted", f"{version.promoted_at:%Y-%m-%d %H:%M} UTC{by}: {version.promotion_reason}"))
+        made.insert(4, ("Promoted", f"{moment_of(version.promoted_at)} UTC{by}: {version.promotion_reason}"))
+    environment = version.environment if isinstance(version.environment, dict) else {}
+    libraries = environment.get("libraries") or {}
+    if libraries:
+        made.append(("Made with", ", ".join(f"{name} {found}" for name, found in libraries.items())))
+    if environment.get("code"):
+        made.append(("Code", str(environment["code"]) + (f" ({environment['commit']})" if environment.get("commit") else "")))
     if seconds is not None:
-        made.append(("Time to train", f"{seconds:,.0f} s"))
+        made.append(("Time to train", f"{whole(seconds)} s"))
     if memory is not None:
-        made.append(("Peak memory", f"{memory:,.0f} MB"))
+        made.append(("Peak memory", f"{whole(memory)} MB"))
     return made
 
 

@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.text import slugify
+
 from loans.models import ModelVersion
 from loans.queries.report import Interval, dig, number_of, rows_of
-from loans.queries.words import code, number, percent
+from loans.queries.words import code, number, percent, signed
 
 FOUR_FIFTHS = 0.8
 
@@ -36,6 +38,9 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class Characteristic:
+    """chart: the name under which its figures are had as CSV."""
+
+    chart: str
     title: str
     verdict: str
     flagged: bool
@@ -109,7 +114,8 @@ def _characteristic(row: dict[str, Any], flagged: bool) -> Characteristic:
             verdict += ": within four fifths."
         else:
             verdict += ": below four fifths, more than chance explains." if flagged else ": below four fifths, which chance can explain."
-    return Characteristic(str(row.get("title") or code(str(row.get("name", "?")))), verdict, flagged, groups)
+    chart = f"fairness-{slugify(str(row.get('name', '')))}"
+    return Characteristic(chart, str(row.get("title") or code(str(row.get("name", "?")))), verdict, flagged, groups)
 
 
 def _group(row: dict[str, Any], reference: Any) -> GroupRow:
@@ -127,7 +133,7 @@ def _group(row: dict[str, Any], reference: Any) -> GroupRow:
         ratio=number(ratio, 2),
         ratio_range=Interval(ratio, number_of(row.get("ratio_low")), number_of(row.get("ratio_high"))).range(2),
         chance="" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}",
-        gap="–" if gap is None else f"{100 * gap:+.1f}".replace("-", "−"),
+        gap="–" if gap is None else signed(100 * gap, 1),
         predicted=percent(number_of(row.get("predicted"))),
         observed=percent(number_of(row.get("observed"))),
         oe=Interval.of(row.get("oe")).words(2),

@@ -10,7 +10,7 @@ from typing import Any
 
 from loans.models import ModelVersion
 from loans.queries.report import Interval, Line, dates, dig, number_of, rows_of
-from loans.queries.words import number, percent
+from loans.queries.words import number, percent, whole
 
 SYNTHETIC = "Made up by the demo generator: trained on generated applications, worth nothing for real ones."
 
@@ -65,7 +65,7 @@ def worth(version: ModelVersion) -> Worth:
             f"{percent(majority)} by always saying the more frequent",
             "Says little where defaults are rare; read it only beside the majority's.",
         ),
-        Line("Learned from", f"{int(rows):,} loans" if rows is not None else "–", dates(dig(report, "split", "train"), judged), ""),
+        Line("Learned from", f"{whole(int(rows))} loans" if rows is not None else "–", dates(dig(report, "split", "train"), judged), ""),
     ]
     return Worth(
         version=version,

@@ -51,6 +51,7 @@ class Claim:
     text: str
     beside: str
     certain: bool
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class PolicyPage:
     restated: str
     default_rate: str
     claims: list[Claim]
-    claims_at: str
+    silent: list[str]
+    edited: str = ""
 
 
 def policy_page(version: ModelVersion, policy: Policy) -> PolicyPage:
@@ -87,7 +89,6 @@ def policy_page(version: ModelVersion, policy: Policy) -> PolicyPage:
     if points and here is not None and here not in points:
         points = sorted([*points, here], key=lambda point: point.cutoff)
     claims = [_claim(row) for row in rows_of(dig(report, "policy", "fewer_bad_loans"))]
-    rate = number_of(dig(report, "policy", "current", "approval_rate"))
     same = told == {"margin": policy.margin, "loss_given_default": policy.loss_given_default}
     rows, test = number_of(dig(report, "split", "test", "rows")), dig(report, "split", "test") or {}
     return PolicyPage(
@@ -110,7 +111,12 @@ def policy_page(version: ModelVersion, policy: Policy) -> PolicyPage:
         "here the money is restated under the policy in force.",
         default_rate=percent(number_of(dig(report, "baselines", "default_rate"))),
         claims=[claim for claim in claims if claim],
-        claims_at=percent(rate) if rate is not None else "",
+        silent=[
+            f"{_first_up(str(row.get('title')))} {row['why']}."
+            for row in rows_of(dig(report, "policy", "fewer_bad_loans"))
+            if row.get("why")
+        ],
+        edited=EDITED if report.get("edits") else "",
     )
 
 
@@ -159,11 +165,21 @@ def _claim(row: dict[str, Any]) -> Claim | None:
     if not certain:
         text += ". The interval holds 0: it may be chance"
     rates = f"{percent(number_of(row.get('bad_rate')))} of the approved default, {percent(number_of(row.get('comparator_bad_rate')))} there"
-    return Claim(f"{text}.", rates, certain)
+    approval = number_of(row.get("approval_rate"))
+    if approval is not None:
+        rates = f"Both approve {percent(approval)}: {rates}"
+    return Claim(f"{text}.", rates, certain, str(row.get("note") or ""))
+
+
+EDITED = "Tables of this version were changed by hand after it was measured: the figures here are those of before."
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _signed(share: float) -> str:
-    return f"{100 * share:.1f}%".replace("-", "−")
+    return f"{'−' if share < 0 else ''}{percent(abs(share))}"
 
 
 CSV_HEAD = (

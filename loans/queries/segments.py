@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db.models import OuterRef, Q, Subquery
+from django.utils import timezone
 
-from loans.models import LoanApplication, LoanOutcome, ModelKind, ModelState, ModelVersion, OutcomeState, SegmentAssignment
+from loans.models import LoanApplication, LoanOutcome, ModelKind, ModelState, ModelVersion, OutcomeState, SegmentAssignment, SegmentFollowUp
 from loans.models.application import UNDECIDED
 from loans.queries.frames import scoring_frame
 from loans.queries.report import Interval, dig, number_of, rows_of
-from loans.queries.words import figure, money, percent
+from loans.queries.words import day_of, figure, moment_of, money, percent, signed, whole
 from mlcore.schema import Schema
 
 if TYPE_CHECKING:
@@ -25,7 +28,9 @@ MOST = 50_000
 
 @dataclass(frozen=True)
 class Everybody:
-    """frame: one row an application, oldest first. default: (n,) 1.0/0.0, NaN where the outcome is not known."""
+    """frame: one row an application, oldest first. default: (n,) 1.0/0.0, NaN where the outcome is not known. left_out: applications that
+    are dated in the future.
+    """
 
     frame: pd.DataFrame
     submitted_at: pd.Series
@@ -33,6 +38,7 @@ class Everybody:
     schema: Schema
     fingerprint: str
     synthetic: bool
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -42,7 +48,9 @@ def everybody(schema: Schema) -> Everybody:
     """The newest `MOST` applications, whatever became of them: a segment is of those who apply, not of those who were accepted."""
     import numpy as np
 
-    ids = list(LoanApplication.objects.order_by("-submitted_at", "-pk").values_list("pk", flat=True)[:MOST])
+    tomorrow = timezone.now() + timedelta(days=1)  # a clock may be ahead, and zones differ
+    dated = LoanApplication.objects.filter(submitted_at__lte=tomorrow)
+    ids = list(dated.order_by("-submitted_at", "-pk").values_list("pk", flat=True)[:MOST])
     made = scoring_frame(ids, schema)
     outcomes = dict(
         LoanOutcome.objects.filter(pk__in=ids, state__in=(OutcomeState.DEFAULT, OutcomeState.REPAID)).values_list("pk", "state")
@@ -57,6 +65,7 @@ def everybody(schema: Schema) -> Everybody:
         schema=schema,
         fingerprint=hashlib.sha256(" ".join(map(str, sorted(ids))).encode()).hexdigest(),
         synthetic=LoanApplication.objects.filter(synthetic=True).exists(),
+        left_out=LoanApplication.objects.filter(submitted_at__gt=tomorrow).count(),
     )
 
 
@@ -96,8 +105,15 @@ def all_segments() -> list[list[dict[str, Any]]]:
     return [rows_of(found) for found in ModelVersion.objects.filter(kind=ModelKind.SEGMENTS).values_list("report__segments", flat=True)]
 
 
+def followed(version: ModelVersion) -> tuple[dict[str, Any], SegmentFollowUp | None]:
+    """(the version's report, its later figures those of the latest follow-up; that follow-up, None before the first)."""
+    report = version.report if isinstance(version.report, dict) else {}
+    found = SegmentFollowUp.objects.filter(pk=version.pk).first()
+    return (report | found.data if found is not None and isinstance(found.data, dict) else report), found
+
+
 def segments_of(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The current segments as the API gives them: key, name, share, typical differences, later figures, profile."""
+    """The segments of a report as the API gives them: key, name, share, typical differences, later figures, profile."""
     later = rows_of(dig(report, "later", "groups"))
     profile = rows_of(report.get("profile"))
     made = []
@@ -160,6 +176,7 @@ class SegmentsPage:
     k: int
     segments: list[SegmentRow]
     everyone: SegmentRow | None
+    followed: str
     apart: str
     profile: list[dict[str, Any]]
     trials: list[dict[str, Any]]
@@ -175,8 +192,8 @@ class SegmentsPage:
 
 
 def segments_page(version: ModelVersion) -> SegmentsPage:
-    """From the report that its training wrote; what an older report lacks is not shown."""
-    report = version.report if isinstance(version.report, dict) else {}
+    """From the report that its training wrote and the latest follow-up; what an older report lacks is not shown."""
+    report, follow_up = followed(version)
     later = rows_of(dig(report, "later", "groups"))
     rows = [_row(number, row, later[number] if number < len(later) else {}) for number, row in enumerate(rows_of(report.get("segments")))]
     everyone = dig(report, "later", "all")
@@ -186,6 +203,7 @@ def segments_page(version: ModelVersion) -> SegmentsPage:
         k=len(rows),
         segments=rows,
         everyone=_row(-1, {"key": 0, "name": "All", "share": 1.0}, everyone) if isinstance(everyone, dict) else None,
+        followed="" if follow_up is None else _followed(follow_up),
         apart="" if p is None else f"Would the groups default alike, rates this far apart would come by chance {_chance(p)}.",
         profile=[_profile(line) for line in rows_of(report.get("profile"))],
         trials=[_trial(row) for row in rows_of(report.get("trials"))],
@@ -209,7 +227,9 @@ def _row(number: int, row: dict[str, Any], side: dict[str, Any]) -> SegmentRow:
         key=int(row.get("key") or 0),
         name=str(row.get("name") or "?"),
         share=percent(number_of(row.get("share"))),
-        differences=[f"{each.get('words')} ({number_of(each.get('size')) or 0:+.1f})" for each in rows_of(row.get("differences"))[:5]],
+        differences=[
+            f"{each.get('words')} ({signed(number_of(each.get('size')) or 0, 1)})" for each in rows_of(row.get("differences"))[:5]
+        ],
         later_share=percent(number_of(side.get("share"))),
         default_rate=percent(rate.value),
         interval="" if rate.low is None or rate.value is None else f"{percent(rate.low)}–{percent(rate.high)}",
@@ -219,8 +239,10 @@ def _row(number: int, row: dict[str, Any], side: dict[str, Any]) -> SegmentRow:
 
 
 def _profile(line: dict[str, Any]) -> dict[str, Any]:
+    units = {"currency": settings.CURRENCY}
+    units = {"currency": settings.CURRENCY}
     return {
-        "title": f"{line.get('title')}" + (f" ({line['unit']})" if line.get("unit") else ""),
+        "title": f"{line.get('title')}" + (f" ({units.get(line['unit'], line['unit'])})" if line.get("unit") else ""),
         "all": _shown(line, line.get("all") or {}),
         "groups": [
             {"value": _shown(line, cell), "clear": abs(number_of(cell.get("size")) or 0.0) >= 0.5} for cell in rows_of(line.get("groups"))
@@ -270,12 +292,17 @@ def _movement(report: dict[str, Any], rows: list[SegmentRow]) -> dict[str, Any] 
         "rows": [
             {
                 "name": f"{old.get('key')}. {old.get('name')}",
-                "counts": [f"{count:,}" for count in counts[number]] if number < len(counts) else [],
+                "counts": [whole(count) for count in counts[number]] if number < len(counts) else [],
             }
             for number, old in enumerate(rows_of(moved.get("old")))
         ],
     }
 
 
+def _followed(follow_up: SegmentFollowUp) -> str:
+    since, known = day_of(follow_up.since), f"{moment_of(follow_up.as_of)} UTC"
+    return f"Later applications: those from {since} on, with the outcomes known by {known}; looked at anew every night."
+
+
 def _chance(p: float) -> str:
-    return "in fewer than 1 of 1,000 cases" if p < 0.001 else f"in {round(1000 * p):,} of 1,000 cases"
+    return "in fewer than 1 of 1,000 cases" if p < 0.001 else f"in {whole(round(1000 * p))} of 1,000 cases"

@@ -1,25 +1,85 @@
-"""Numbers as people read them: money, shares, ages, and what a probability means."""
+"""Numbers and days as people read them in this place: money, shares, ages, and what a probability means."""
 
 from __future__ import annotations
 
 import math
-from datetime import datetime
-from decimal import Decimal
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
 from django.conf import settings
+from django.utils import numberformat
+from django.utils.formats import date_format, get_format
 
-SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
+SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
+DECIMALS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "JOD": 3, "KWD": 3, "OMR": 3, "TND": 3}
 NOT_GIVEN = "not given"
+
+
+def fixed(value: Decimal | float, digits: int) -> str:
+    """A number with so many decimals: `1,234.50`, or `1.234,50` where the place writes it so. Every number on a page comes by here."""
+    return numberformat.format(
+        f"{value:.{digits}f}",
+        decimal_sep=get_format("DECIMAL_SEPARATOR"),
+        grouping=get_format("NUMBER_GROUPING"),
+        thousand_sep=get_format("THOUSAND_SEPARATOR"),
+        force_grouping=True,
+    )
+
+
+def whole(value: Decimal | float) -> str:
+    return fixed(value, 0)
+
+
+def signed(value: float, digits: int) -> str:
+    """`+0.312`, `−0.4`; what rounds to nothing has its sign all the same."""
+    return f"{'−' if value < 0 else '+'}{fixed(abs(value), digits)}"
+
+
+def day_of(moment: date) -> str:
+    """`2026-03-01`, or as DATE_FORMAT and the language have it."""
+    return date_format(moment, "SHORT_DATE_FORMAT")
+
+
+def moment_of(moment: datetime) -> str:
+    return date_format(moment, "SHORT_DATETIME_FORMAT")
+
+
+def read_number(text: str) -> Decimal:
+    """What somebody typed, with the separators of his place or with plain ones. Raises ValueError where it is no number."""
+    text = "".join(text.split())
+    point, group = get_format("DECIMAL_SEPARATOR"), get_format("THOUSAND_SEPARATOR")
+    groups = text.split(group)
+    # "9.5" where the point groups thousands: three digits behind it are thousands, anything else is a decimal point after all.
+    if not (group == "." and point not in text and len(groups) == 2 and len(groups[1]) != 3):
+        text = text.replace(group, "").replace(point, ".")
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(text) from None
+    if not value.is_finite():
+        raise ValueError(text)
+    return value
+
+
+def symbol() -> str:
+    """Empty where the currency has no sign but its code."""
+    return settings.CURRENCY_SYMBOL or SYMBOLS.get(settings.CURRENCY, "")
+
+
+def with_currency(text: str) -> str:
+    """`$12k`, `12k €`, `12k CHF`: the sign where the place has it."""
+    sign = symbol()
+    after = not sign if settings.CURRENCY_AFTER is None else settings.CURRENCY_AFTER
+    return f"{text} {sign or settings.CURRENCY}" if after else f"{sign or settings.CURRENCY + ' '}{text}"
 
 
 def money(value: Decimal | float | None) -> str:
     """`$12,000`, or `12,000 CHF` where the currency has no sign of its own. Cents only where there are any."""
     if value is None:
         return NOT_GIVEN
-    text = f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
-    symbol = SYMBOLS.get(settings.CURRENCY)
-    return f"{symbol}{text}" if symbol else f"{text} {settings.CURRENCY}"
+    digits = DECIMALS.get(settings.CURRENCY, 2) if settings.CURRENCY_DECIMALS is None else settings.CURRENCY_DECIMALS
+    return with_currency(fixed(value, 0 if value == int(value) else digits))
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -28,35 +88,31 @@ def percent(share: float | None, digits: int = 1) -> str:
         return "–"
     smallest = 10.0**-digits
     if 0 < share * 100 < smallest / 2:
-        return f"<{smallest:.{digits}f}%"
-    return f"{share * 100:.{digits}f}%"
+        return f"<{fixed(smallest, digits)}%"
+    return f"{fixed(share * 100, digits)}%"
 
 
 def points(change: float | None) -> str:
     """A change of a probability in percentage points: `+3.1`, `−0.4`."""
     if change is None:
         return "–"
-    text = f"{abs(change) * 100:.1f}"
-    if text == "0.0":
-        return "±0.0"
-    return f"{'+' if change > 0 else '−'}{text}"
+    if round(abs(change) * 100, 1) == 0:
+        return f"±{fixed(0, 1)}"
+    return signed(change * 100, 1)
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
     if value is None:
         return "–"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.{digits}f}"
+    return whole(value) if isinstance(value, int) else fixed(value, digits)
 
 
 def figure(value: float | int | None) -> str:
     """A number as short as it can be said: 12, 0.35, 1,200."""
     if value is None:
         return NOT_GIVEN
-    if float(value).is_integer():
-        return f"{value:,.0f}"
-    return f"{value:,.2f}".rstrip("0").rstrip(".")
+    digits = next(digits for digits in (0, 1, 2) if digits == 2 or round(float(value), 2) == round(float(value), digits))
+    return fixed(value, digits)
 
 
 def out_of(probability: float) -> tuple[int, int]:
@@ -71,9 +127,9 @@ def frequency(probability: float) -> str:
     """What the probability means: `of 100 applicants like this about 12 default`."""
     many, of = out_of(probability)
     if many == 0:
-        return f"of {of:,} applicants like this fewer than 1 defaults"
+        return f"of {whole(of)} applicants like this fewer than 1 defaults"
     verb = "defaults" if many == 1 else "default"
-    return f"of {of:,} applicants like this about {many} {verb}"
+    return f"of {whole(of)} applicants like this about {many} {verb}"
 
 
 def days(then: datetime, now: datetime) -> int:
@@ -82,12 +138,16 @@ def days(then: datetime, now: datetime) -> int:
 
 def age(then: datetime, now: datetime) -> str:
     """`3 days`, `5 hours`, `just now`."""
-    seconds = max((now - then).total_seconds(), 0)
+    return span((now - then).total_seconds()) or "just now"
+
+
+def span(seconds: float) -> str:
+    """`3 days`, `5 hours`; empty below a minute."""
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
             many = int(seconds // size)
-            return f"{many:,} {unit}{'' if many == 1 else 's'}"
-    return "just now"
+            return f"{whole(many)} {unit}{'' if many == 1 else 's'}"
+    return ""
 
 
 def months(value: float | None) -> str:
