@@ -145,11 +145,12 @@ class ColumnConverter:
             else:
                 given_rows = np.asarray(texts.is_valid())
                 bad = self._again(texts, given_rows & ~np.isfinite(numbers))
-                if rule.in_months:
-                    numbers = np.rint(numbers * 12) if rule.source == "years" else numbers
-                elif rule.source == "percent":
-                    numbers = numbers / 100
-                return self._limited(numbers * rule.scale, bad)
+                with np.errstate(over="ignore"):  # what overflows is refused by its limits
+                    if rule.in_months:
+                        numbers = np.rint(numbers * 12) if rule.source == "years" else numbers
+                    elif rule.source == "percent":
+                        numbers = numbers / 100
+                    return self._limited(numbers * rule.scale, bad)
         codes, meanings, bad = self._outcomes(texts)
         numbers = np.array([np.nan if meaning is None else meaning for meaning in meanings] + [np.nan], dtype=np.float64)[codes]
         return self._limited(numbers, bad)

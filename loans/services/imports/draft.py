@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from django.utils import timezone
 
+from loans.services.imports.bounded import open_bounded
 from loans.services.imports.draft_proposal import Proposal
 from loans.services.imports.draft_text import toml_of
 from loans.services.imports.mapping import parse_mapping
-from loans.services.imports.opening import open_reader
 from loans.services.imports.readers import Chunk, FileProblem, SeveralSheets, WrongEncoding
 from loans.services.imports.rules import FileOptions
 from loans.services.imports.validate import Validator
@@ -26,14 +27,18 @@ MAX_BAD = 0.02
 def draft_mapping(path: Path | str, *, name: str | None = None) -> str:
     """TOML of a complete mapping: it parses, fits the header, and converts nearly all rows of the head. Raises ImportProblem."""
     path = Path(path)
-    options, header, chunk = _head(path)
-    proposal = Proposal(name or _mapping_name(path), path.name, options, header, chunk)
-    for _ in range(len(header) + 1):
-        bad = _badly_converted(toml_of(proposal), path.name, header, chunk)
+    return toml_of(draft_from(read_head(path), file_name=path.name, name=name))
+
+
+def draft_from(head: Head, *, file_name: str, name: str | None = None) -> Proposal:
+    """The same as a proposal, from a head that was read already."""
+    proposal = Proposal(name or mapping_name(file_name), file_name, head.options, head.header, head.chunk)
+    for _ in range(len(head.header) + 1):
+        bad = _badly_converted(toml_of(proposal), file_name, head.header, head.chunk)
         if not bad:
             break
         proposal.demote(bad)
-    return toml_of(proposal)
+    return proposal
 
 
 def _badly_converted(toml: str, file_name: str, header: tuple[str, ...], chunk: Chunk) -> set[str]:
@@ -43,27 +48,37 @@ def _badly_converted(toml: str, file_name: str, header: tuple[str, ...], chunk: 
     return {column for column, count in counts.items() if count > MAX_BAD * len(chunk)}
 
 
-def _mapping_name(path: Path) -> str:
-    return re.sub(r"[^a-z0-9_-]+", "-", path.name.split(".")[0].lower()).strip("-_")[:60] or "lender"
+def mapping_name(file_name: str) -> str:
+    return re.sub(r"[^a-z0-9_-]+", "-", file_name.split(".")[0].lower()).strip("-_")[:60] or "lender"
 
 
-def _head(path: Path) -> tuple[FileOptions, tuple[str, ...], Chunk]:
-    """How to read the file, its header, and its first rows."""
+@dataclass(frozen=True)
+class Head:
+    """How to read a file, its columns, and rows spread over its first `CHUNKS` pieces."""
+
+    options: FileOptions
+    header: tuple[str, ...]
+    chunk: Chunk
+
+
+def read_head(path: Path, *, name: str | None = None) -> Head:
+    """name: what the file is called in messages. Raises FileProblem."""
+    name = name or path.name
     options = FileOptions()
     try:
-        return options, *_rows(path, options)
+        return Head(options, *_rows(path, options, name))
     except WrongEncoding as error:
         options = FileOptions(encoding=error.likely)
     except SeveralSheets as error:
         options = FileOptions(sheet=error.names[0])
-    return options, *_rows(path, options)
+    return Head(options, *_rows(path, options, name))
 
 
-def _rows(path: Path, options: FileOptions) -> tuple[tuple[str, ...], Chunk]:
-    with open_reader(path, options) as reader:
+def _rows(path: Path, options: FileOptions, name: str) -> tuple[tuple[str, ...], Chunk]:
+    with open_bounded(path, options, name=name) as reader:
         chunks = [_thinned(chunk) for chunk in itertools.islice(reader.chunks(reader.header), CHUNKS) if len(chunk)]
         if not chunks:
-            raise FileProblem(f"{path.name} has a header and no rows to learn from.")
+            raise FileProblem(f"{name} has a header and no rows to learn from.")
         columns = {column: pa.concat_arrays([chunk.columns[column] for chunk in chunks]) for column in reader.header}
         return reader.header, Chunk(np.concatenate([chunk.lines for chunk in chunks]), columns, chunks[-1].share)
 

@@ -103,7 +103,7 @@ class Proposal:
                 entry["from"] = "percent"
             return entry
         if spec.choices:
-            values = _choice_values(column, words.CHOICE_WORDS[field])
+            values = choice_values(column, words.CHOICE_WORDS[field])
             return None if values is None else entry | {"values": values, "otherwise": "other"}
         if column.date_format is not None or (spec.max_length is not None and column.longest > spec.max_length):
             return None
@@ -160,7 +160,7 @@ class Proposal:
             return
         scored.sort(key=lambda pair: -pair[0])
         column = scored[0][1]
-        default, repaid = _outcome_values(column)
+        default, repaid = outcome_values(column)
         self.outcome = {"column": column.name, "default": default, "repaid": repaid}
         self._taken.add(column.name)
         for _, other in scored[1:]:
@@ -223,7 +223,7 @@ def _likeness(plain: str, word: str, place: int) -> float:
     return ratio * 0.98 if len(word) >= 5 and len(plain) >= 5 else 0.0
 
 
-def _choice_values(column: Column, meanings: dict[str, tuple[str, ...]]) -> dict[str, str] | None:
+def choice_values(column: Column, meanings: dict[str, tuple[str, ...]]) -> dict[str, str] | None:
     """The column's texts → our choices; None where less than half of the rows are understood."""
     known = {text: choice for choice, texts in meanings.items() for text in texts}
     values, understood = {}, 0
@@ -235,7 +235,7 @@ def _choice_values(column: Column, meanings: dict[str, tuple[str, ...]]) -> dict
     return values if column.filled and understood >= 0.5 * column.filled else None
 
 
-def _outcome_values(column: Column) -> tuple[list[str], list[str]]:
+def outcome_values(column: Column) -> tuple[list[str], list[str]]:
     """(those that seem to mean default, repaid); where the rows read show none, a text that says so."""
     default = [text for text in column.counts if any(word in text.casefold() for word in words.DEFAULT_WORDS)]
     repaid = [text for text in column.counts if text not in default and any(word in text.casefold() for word in words.REPAID_WORDS)]

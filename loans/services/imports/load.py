@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 PAGES_A_STEP = 2_000  # of 8 kB: some 40,000 rows an INSERT, about a second
 MAX_PRODUCTS = 500
+LOADED = (
+    "loans_loanapplication",
+    "loans_applicant",
+    "loans_protectedattributes",
+    "loans_loanoutcome",
+    "loans_scoringjob",
+    "loans_fraudassessment",
+)
 IMPORT_LOCK = 0x10AD  # any number of our own: imports load one after another, so that two can't wait for each other's rows
 
 
@@ -148,13 +156,16 @@ class Staging:
         self._run("SET CONSTRAINTS ALL IMMEDIATE")
         self._run(f"ANALYZE {self.table}")
         pages = self._run(f"SELECT pg_relation_size('pg_temp.{self.table}') / current_setting('block_size')::int")[0][0]
-        parameters = {"now": now, "batch": self.batch.pk, "synthetic": synthetic, "open_since": open_since}
+        parameters = {"now": now, "batch": self.batch.pk, "branch": self.batch.branch_id, "synthetic": synthetic, "open_since": open_since}
         sql = insert_statement(self.table, self.fitted, self.columns, parameters)
         for start in range(0, pages, PAGES_A_STEP):
             end = start + PAGES_A_STEP
             loaded, opened = self._run(sql, {**parameters, "start": f"({start},0)", "end": f"({end},0)"})[0]
             yield min(end / pages, 1.0), loaded, opened
         self._run("SET CONSTRAINTS ALL DEFERRED")
+        # What follows joins these rows before the server looks at them by itself; where the tables were empty it would expect none
+        # and go through all outcomes once an application. Only one import is here at a time, so this lock is waited for by nobody.
+        self._run(f"ANALYZE {', '.join(LOADED)}")
 
 
 def check_definitions(fitted: Fitted) -> None:

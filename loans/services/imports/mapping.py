@@ -25,6 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 _ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _ATTRIBUTE_TEXTS = {"label": 200, "unit": 40, "family": 63, "reason_text": 300}
 _ATTRIBUTE_FLAGS = {"known_at_application": True, "protected": False, "changeable": False}
+_OUTCOME_DATES = ("defaulted_on", "observed_on", "past_due_30_on")
 _DEFINITION = {"kind", "direction", *_ATTRIBUTE_TEXTS, *_ATTRIBUTE_FLAGS}
 
 
@@ -185,7 +186,7 @@ class _Parser(RuleReader):
         if "outcome" not in self.document:
             return None
         table, where = self.table("outcome"), "[outcome]"
-        self.unknown_keys(where, table, {"column", "default", "repaid", "immature", "blank", "defaulted_on", "observed_on", "loss"})
+        self.unknown_keys(where, table, {"column", "default", "repaid", "immature", "blank", "loss", *_OUTCOME_DATES})
         column = table.get("column")
         if not isinstance(column, str) or not column.strip():
             self.bad(where, "needs a `column`")
@@ -202,7 +203,7 @@ class _Parser(RuleReader):
         blank = self.take(where, table, "blank", str, "new", "text")
         if blank not in ("new", "immature"):
             self.bad(f"{where} blank", 'must be "new" (not decided yet) or "immature" (lent, end not known)')
-        dates = {key: self.rule(f"outcome.{key}", table[key], "date") if key in table else None for key in ("defaulted_on", "observed_on")}
+        dates = {key: self.rule(f"outcome.{key}", table[key], "date") if key in table else None for key in _OUTCOME_DATES}
         return OutcomeRule(
             column=column.strip(),
             default=states["default"],

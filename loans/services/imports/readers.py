@@ -33,6 +33,7 @@ MAX_ROWS = 100_000_000
 MAX_UNPACK_RATIO = 200
 UNPACK_GRACE = 256_000_000
 
+
 class FileProblem(ImportProblem):
     """The file can't be read at all, or not to its end."""
 

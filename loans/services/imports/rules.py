@@ -110,10 +110,11 @@ class OutcomeRule:
     blank_is_new: bool = True
     defaulted_on: ColumnRule | None = None
     observed_on: ColumnRule | None = None
+    past_due_30_on: ColumnRule | None = None
     loss: tuple[ColumnRule, ...] = ()
 
     def rules(self) -> Iterator[ColumnRule]:
-        yield from (rule for rule in (self.defaulted_on, self.observed_on) if rule is not None)
+        yield from (rule for rule in (self.defaulted_on, self.observed_on, self.past_due_30_on) if rule is not None)
         yield from self.loss
 
     def columns(self) -> set[str]:

@@ -8,12 +8,15 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from loans.models import ImportBatch, ImportRowError, RunState
+from loans.services import audit
+from loans.services.imports import quality
 from loans.services.imports.batches import fail_abandoned_imports
+from loans.services.imports.bounded import open_bounded
 from loans.services.imports.load import Staging, check_definitions
-from loans.services.imports.opening import open_reader
 from loans.services.imports.problems import ImportProblem, RowProblem
 from loans.services.imports.readers import FileProblem, Reader
 from loans.services.imports.rules import Fitted, Mapping
@@ -95,10 +98,11 @@ def _begin(
         "strict": strict,
         "open_since": open_since if isinstance(open_since, date) else None,
     }
-    running = {"state": RunState.RUNNING, "started_at": timezone.now(), "lease_until": lease_end(), "attempts": 1, "step": "Reading"}
+    running = {"state": RunState.RUNNING, "started_at": timezone.now(), "lease_until": lease_end(), "step": "Reading"}
     if batch is None:
-        batch = ImportBatch.objects.create(file_name=(original_name or path.name)[:255], started_by=started_by, **facts, **running)
-    elif not ImportBatch.objects.filter(pk=batch.pk, state=RunState.QUEUED).update(**facts, **running):
+        name = (original_name or path.name)[:255]
+        batch = ImportBatch.objects.create(file_name=name, started_by=started_by, attempts=1, **facts, **running)
+    elif not ImportBatch.objects.filter(pk=batch.pk, state=RunState.QUEUED).update(attempts=F("attempts") + 1, **facts, **running):
         raise NotOurs(f"Import {batch.pk} is not waiting to be done.")
     batch.refresh_from_db()
     return batch
@@ -121,7 +125,7 @@ def _import(
     watch: Watch,
     problems: list[RowProblem],
 ) -> None:
-    with open_reader(path, mapping.file, name=batch.file_name) as reader:
+    with open_bounded(path, mapping.file, name=batch.file_name) as reader:
         fitted = mapping.fit(reader.header, file_name=batch.file_name)
         if open_since is not None and not fitted.has_time:
             raise ImportProblem(f"--open-since needs dates, and the mapping {mapping.name!r} has no submitted_at.")
@@ -197,9 +201,12 @@ def _load(
     for share, more, more_open in staging.load(open_since=since, synthetic=synthetic, now=now):
         loaded, opened = loaded + more, opened + more_open
         watch(READING + (1 - READING) * share, f"{loaded:,} applications loaded")
+    if loaded:
+        watch(0.99, "Looking at what was loaded")
+        quality.refuse_if_impossible(batch)
     _store_problems(batch, problems)
     watch.stop()  # from here on this transaction holds the batch's row
-    ours = ImportBatch.objects.filter(pk=batch.pk, state=RunState.RUNNING).update(
+    ours = ImportBatch.objects.filter(pk=batch.pk, state=RunState.RUNNING, attempts=batch.attempts).update(
         state=RunState.DONE,
         share_done=1.0,
         step=f"Done: {loaded:,} loaded, {opened:,} of them open",
@@ -214,6 +221,7 @@ def _load(
         raise NotOurs(f"Import {batch.pk} was taken for dead or cancelled while it ran; nothing was loaded.")
     if opened:
         transaction.on_commit(wake_scoring)
+    audit.record("import.loaded", actor=batch.started_by, subject=batch, sha256=batch.sha256, loaded=loaded, opened=opened)
 
 
 def _store_problems(batch: ImportBatch, problems: list[RowProblem]) -> None:
@@ -228,10 +236,9 @@ def _end(batch: ImportBatch, state: str, error: str, problems: list[RowProblem])
     try:
         with transaction.atomic():
             step = {"step": error[:200]} if state == RunState.CANCELLED else {"error": error}
-            ImportBatch.objects.filter(pk=batch.pk, state=RunState.RUNNING).update(
-                state=state, finished_at=timezone.now(), lease_until=None, peak_memory_mb=peak_memory_mb(), **step
-            )
-            _store_problems(batch, problems)
+            ours = ImportBatch.objects.filter(pk=batch.pk, state=RunState.RUNNING, attempts=batch.attempts)
+            if ours.update(state=state, finished_at=timezone.now(), lease_until=None, peak_memory_mb=peak_memory_mb(), **step):
+                _store_problems(batch, problems)
     except DatabaseError:
         logger.exception("Import %d: its end could not be noted", batch.pk)
         connection.close_if_unusable_or_obsolete()

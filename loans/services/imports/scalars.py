@@ -77,6 +77,8 @@ def parse_months(text: str, unit: str, decimal: str = ".") -> float:
         bare = _BARE.fullmatch(text)
         if bare is None:
             number = parse_number(text)  # says what is wrong with it; "-3" comes back negative
+            if not math.isfinite(number * MONTHS_IN[unit[0]]):
+                raise BadValue("is too large for a number")
             return number if unit == "months" else float(round(number * MONTHS_IN[unit[0]]))
         sign, parts = bare.group(1), [(float(bare.group(2)), unit[0])]
         if unit == "months" and not sign:

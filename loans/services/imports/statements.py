@@ -17,17 +17,18 @@ _RANGE = "s.ctid >= %(start)s::tid AND s.ctid < %(end)s::tid"
 def insert_statement(table: str, fitted: Fitted, columns: dict[str, str], parameters: dict[str, Any]) -> str:
     """Applications, and what hangs on them, from the staged rows of pages %(start)s to %(end)s; answers (loaded, of them open).
 
-    columns: those of the staging table. parameters: now, batch, synthetic, open_since; the mapping's constants are added to it.
+    columns: those of the staging table. parameters: now, batch, branch, synthetic, open_since; the mapping's constants are added to it.
     """
     values = {"id": "s.application_id", **_field_values(fitted, columns, parameters), "status": _status(columns, parameters)}
-    values |= {"import_batch_id": "%(batch)s", "synthetic": "%(synthetic)s", "created_at": "%(now)s", "grade": "''"}
+    values |= {"import_batch_id": "%(batch)s", "branch_id": "%(branch)s::bigint"}
+    values |= {"synthetic": "%(synthetic)s", "created_at": "%(now)s", "grade": "''"}
     has_applicant = " OR ".join(f"s.applicant_{rule.name} IS NOT NULL" for rule in fitted.applicant)
     if has_applicant:
         values["applicant_id"] = f"CASE WHEN {has_applicant} THEN s.applicant_id END"
     joins = "LEFT JOIN loans_loanproduct p ON p.code = s.product" if "product" in columns else ""
     parts = [
         f"new AS (INSERT INTO loans_loanapplication ({', '.join(values)}) SELECT {', '.join(values.values())} FROM {table} s {joins}"
-        f" WHERE {_RANGE} ON CONFLICT (external_reference) DO NOTHING RETURNING id, status)"
+        f" WHERE {_RANGE} ON CONFLICT (reference_scope, external_reference) DO NOTHING RETURNING id, status)"
     ]
     source = f"FROM new JOIN {table} s ON s.application_id = new.id AND {_RANGE}"
     if has_applicant:
@@ -53,7 +54,7 @@ def insert_statement(table: str, fitted: Fitted, columns: dict[str, str], parame
 
 def _outcomes(columns: dict[str, str], source: str) -> str:
     """Withheld for whatever comes in open: an officer is to decide it as if the end were not known."""
-    further = [name for name in ("defaulted_on", "observed_on", "loss") if name in columns]
+    further = [name for name in ("defaulted_on", "observed_on", "past_due_30_on", "loss") if name in columns]
     names = ", ".join(["application_id", "state", "import_batch_id", "created_at", *further])
     staged = ", ".join(["new.id", "s.outcome", "%(batch)s", "%(now)s", *(f"s.{name}" for name in further)])
     return f"o AS (INSERT INTO loans_loanoutcome ({names}) SELECT {staged} {source} WHERE new.status = '{Status.HISTORICAL}')"

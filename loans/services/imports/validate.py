@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from loans.models import Applicant
 from loans.models.applicant import INDEXED
-from loans.models.crypto import blind_index, encrypt
+from loans.models.crypto import blind_index, encrypt, name_tokens
 from loans.services.imports.convert import ColumnConverter, Converted, Months, given
 from loans.services.imports.problems import RowProblem, quoted
 from loans.services.imports.readers import Chunk
@@ -43,6 +43,20 @@ class Validated:
     refused: int
     problems: list[RowProblem] = field(default_factory=list)
     problem_count: int = 0
+
+
+@dataclass
+class Look:
+    """values: of the first rows, what they become, by field, `attributes.NAME` or "outcome" ("line" among them); texts: what stands there,
+    by column. rows, refused: of all that were looked at; outcomes: how many of the good ones end how, None where nothing is said.
+    """
+
+    values: dict[str, list[Any]]
+    texts: dict[str, list[str | None]]
+    rows: int
+    refused: int
+    problems: list[RowProblem]
+    outcomes: dict[str | None, int]
 
 
 class _Notes:
@@ -90,12 +104,14 @@ class Validator:
             columns["protected"] = "jsonb"
         for rule in self.fitted.applicant:
             columns[f"applicant_{rule.name}"] = "text"
+            if rule.name == "name":
+                columns["applicant_name_tokens"] = "bytea[]"
             if rule.name in INDEXED:
                 columns[f"applicant_{rule.name}_index"] = "bytea"
         outcome = self.fitted.outcome
         if outcome is not None:
             columns["outcome"] = "text"
-            columns |= {name: "date" for name in ("defaulted_on", "observed_on") if getattr(outcome, name) is not None}
+            columns |= {name: "date" for name in ("defaulted_on", "observed_on", "past_due_30_on") if getattr(outcome, name) is not None}
             columns |= {"loss": "numeric(14,2)"} if outcome.loss else {}
         return columns
 
@@ -104,6 +120,19 @@ class Validator:
         notes = _Notes(_without_blank_rows(chunk))
         self._convert(notes)
         return Counter(rule.column for _, rule, _ in notes.found)
+
+    def look(self, chunk: Chunk, rows: int) -> Look:
+        """What the chunk's rows would become; nothing of it is encrypted or kept."""
+        chunk = _without_blank_rows(chunk)
+        notes = _Notes(chunk)
+        values, _, further = self._convert(notes)
+        values |= {f"attributes.{name}": column for name, column in further.items()}
+        outcomes = Counter(values["outcome"].filter(pa.array(notes.ok)).to_pylist()) if "outcome" in values else Counter()
+        problems = sorted([*chunk.problems, *notes.problems(KEPT_PROBLEMS)], key=lambda problem: problem.line)
+        first = {name: column.slice(0, rows).to_pylist() for name, column in values.items()}
+        texts = {name: column.slice(0, rows).to_pylist() for name, column in chunk.columns.items()}
+        refused = int((~notes.ok).sum()) + len(chunk.problems)
+        return Look(first, texts, len(chunk) + len(chunk.problems), refused, problems, dict(outcomes))
 
     def __call__(self, chunk: Chunk) -> Validated:
         chunk = _without_blank_rows(chunk)
@@ -177,7 +206,7 @@ class Validator:
         notes.take(rule, {int(row): "is an outcome that the mapping does not list" for row in unknown})
         columns = {"outcome": pa.array(states, pa.string())}
         in_default, known = states == "default", ~np.equal(states, None)
-        for name, rows in (("defaulted_on", in_default), ("observed_on", known)):
+        for name, rows in (("defaulted_on", in_default), ("observed_on", known), ("past_due_30_on", known)):
             dated = getattr(outcome, name)
             if dated is not None:
                 found = self._where(dated, chunk, rows)
@@ -242,6 +271,10 @@ def _sealed(name: str, column: pa.Array) -> dict[str, pa.Array]:
     context = f"{Applicant._meta.db_table}.{model_field.column}"
     texts = column.to_pylist()
     sealed = {f"applicant_{name}": pa.array([text and encrypt(text, context=context) for text in texts], pa.string())}
+    if name == "name":
+        # A row without a name has an empty list, never none.
+        tokens = ("{" + ",".join(f'"\\\\x{token.hex()}"' for token in name_tokens(text or "")) + "}" for text in texts)
+        sealed["applicant_name_tokens"] = pa.array(list(tokens), pa.string())
     if name in INDEXED:
         digests = (blind_index(name, text) if text else None for text in texts)
         sealed[f"applicant_{name}_index"] = pa.array([digest and f"\\x{digest.hex()}" for digest in digests], pa.string())

@@ -55,7 +55,7 @@ class Watch:
         self._thread.join(timeout=10)
 
     def _report(self) -> None:
-        ours = ImportBatch.objects.filter(pk=self._batch.pk, state=RunState.RUNNING)
+        ours = ImportBatch.objects.filter(pk=self._batch.pk, state=RunState.RUNNING, attempts=self._batch.attempts)
         try:
             while not self._stop.wait(REPORT_SECONDS):
                 try:

@@ -38,6 +38,7 @@ def test_lendingclub():
     assert set(first.attributes) <= {attribute.name for attribute in load_mapping("lendingclub").attributes}
 
 
+@pytest.mark.slow
 def test_sba():
     batch = run_import(DATA / "sba_21k.csv.gz", mapping=load_mapping("sba"))
     assert (batch.rows_read, batch.rows_loaded, batch.rows_rejected) == (21_077, 21_077, 0)
@@ -51,6 +52,7 @@ def test_sba():
     assert Applicant.objects.matching("Raymond C Miller").get() == one.applicant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lendingclub_2007_2010.csv.gz", "sba_21k.csv.gz", "taiwan_credit_card_clients.csv.gz"])
 def test_drafts_for_real_files_leave_the_outcome_and_what_comes_after_it_out(name):
     mapping = parse_mapping(draft_mapping(DATA / name), name="x")

@@ -126,6 +126,7 @@ def test_rows_without_a_reference_are_known_again_by_their_content(file_of):
 @pytest.mark.django_db
 def test_a_file_of_new_applications_is_open_and_a_worker_is_told_once(file_of, mapping, django_capture_on_commit_callbacks, monkeypatch):
     sent = []
+    monkeypatch.setattr(wakeups, "hints_waiting", lambda: 0)  # other tests leave theirs in the broker
     monkeypatch.setattr(wakeups.current_app, "send_task", lambda name, **more: sent.append(name))
     header = [name for name in HEADER if name not in ("status", "ended", "note")]
     with django_capture_on_commit_callbacks(execute=True):
@@ -421,3 +422,20 @@ def test_an_import_killed_half_way_leaves_nothing_half_done(file_of, mapping, tm
     dead = ImportBatch.objects.exclude(pk=again.pk).get()
     assert (dead.state, dead.rows_loaded) == (RunState.FAILED, 0)
     assert "ended" in dead.error
+
+
+def test_a_wrong_unit_in_the_whole_file_loads_nothing_and_says_so(db, monkeypatch):
+    """Each row alone might be right; that all of them are a hundred times too large shows only together."""
+    from loans.services.imports import quality
+
+    batch = ImportBatch.objects.create(file_name="a.csv", sha256="0" * 64, mapping_name="m", mapping="", state="running")
+    rows = [
+        LoanApplication(external_reference=f"U-{i}", amount=1000 + i, debt_to_income=(i % 40) / 100, import_batch=batch) for i in range(120)
+    ]
+    LoanApplication.objects.bulk_create(rows)
+    quality.refuse_if_impossible(batch)
+    batch.refresh_from_db()
+    assert batch.quality["rows"] == 120 and not [row for row in batch.quality["findings"] if row["severity"] == "error"]
+    monkeypatch.setitem(__import__("mlcore.quality").quality.PLAUSIBLE, "debt_to_income", (0, 0.1))
+    with pytest.raises(ImportProblem, match=r"Nothing was loaded from a.csv. Debt to income has 87 .* its unit is wrong"):
+        quality.refuse_if_impossible(batch)

@@ -166,3 +166,9 @@ def test_no_format_crashes(pattern, text):
         parse_moment(text, (pattern,), "America/New_York")
     except BadValue:
         pass
+
+
+@pytest.mark.parametrize("text", ["1e308", "9" * 308])
+def test_a_duration_beyond_all_numbers_is_refused_in_words(text):
+    with pytest.raises(BadValue, match="too large"):
+        parse_months(text, "years")
