@@ -6,6 +6,7 @@ A disposition is a finding (`FraudLabel`): known to later applications' link fea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from loans.models import FlagKind, FlagState, FraudFlag, FraudFlagEvent, FraudLabel, LoanApplication, Severity
+from loans.services import audit, webhooks
 from mlcore.fraud.merge import Verdict
 
 MAX_NOTE = 4000
@@ -32,7 +34,11 @@ class FlagRefused(Exception):
 
 def raise_alert(application: LoanApplication, verdict: Verdict, expected_loss: Decimal) -> FraudFlag:
     """A new flag, or the newer evidence on one that nobody disposed of yet. What was disposed of stays as it was found."""
-    values = {
+    return _raised(application, FlagKind.ALERT, _of_alert(verdict, expected_loss))
+
+
+def _of_alert(verdict: Verdict, expected_loss: Decimal) -> dict[str, Any]:
+    return {
         "severity": Severity[verdict.severity.upper()],
         "score": verdict.score,
         "calibrated": verdict.calibrated,
@@ -40,14 +46,17 @@ def raise_alert(application: LoanApplication, verdict: Verdict, expected_loss: D
         "evidence": verdict.evidence,
         "in_words": verdict.in_words,
     }
-    return _raised(application, FlagKind.ALERT, values)
 
 
 def draw_sample(application: LoanApplication, verdict: Verdict, expected_loss: Decimal) -> FraudFlag | None:
     """Flag it for a random review; not one that evidence has flagged before."""
     if FraudFlag.objects.filter(application=application, kind=FlagKind.ALERT).exists():
         return None
-    values = {
+    return _raised(application, FlagKind.SAMPLE, _of_sample(verdict, expected_loss))
+
+
+def _of_sample(verdict: Verdict, expected_loss: Decimal) -> dict[str, Any]:
+    return {
         "severity": Severity.NONE,
         "score": verdict.score,
         "calibrated": verdict.calibrated,
@@ -55,12 +64,40 @@ def draw_sample(application: LoanApplication, verdict: Verdict, expected_loss: D
         "evidence": verdict.evidence,
         "in_words": "Drawn at random among applications that nothing speaks against" if not verdict.evidence else verdict.in_words,
     }
-    return _raised(application, FlagKind.SAMPLE, values)
+
+
+def raise_many(
+    alerts: Sequence[tuple[LoanApplication, Verdict, Decimal]], samples: Sequence[tuple[LoanApplication, Verdict, Decimal]]
+) -> None:
+    """`raise_alert` and `draw_sample` for many applications: new flags in two statements, those that exist already one by one."""
+    flagged = {(application.pk, FlagKind.ALERT) for application, _, _ in alerts}
+    ids = [application.pk for application, _, _ in (*alerts, *samples)]
+    known = set(FraudFlag.objects.filter(application__in=ids).values_list("application_id", "kind"))
+    new = []
+    for application, verdict, loss in alerts:
+        if (application.pk, FlagKind.ALERT) in known:
+            raise_alert(application, verdict, loss)
+        else:
+            new.append(FraudFlag(application=application, kind=FlagKind.ALERT, **_of_alert(verdict, loss)))
+    for application, verdict, loss in samples:
+        if (application.pk, FlagKind.ALERT) in known | flagged or (application.pk, FlagKind.SAMPLE) in known:
+            draw_sample(application, verdict, loss)
+        else:
+            new.append(FraudFlag(application=application, kind=FlagKind.SAMPLE, **_of_sample(verdict, loss)))
+    made = FraudFlag.objects.bulk_create(new)
+    for severity in {flag.severity for flag in made if flag.kind == FlagKind.ALERT}:
+        told = [flag for flag in made if flag.kind == FlagKind.ALERT and flag.severity == severity]
+        webhooks.send("application.flagged", told, severity=told[0].get_severity_display().lower())
+    FraudFlagEvent.objects.bulk_create(
+        [_new_event(flag, "raised", "", data={"score": flag.score, "severity": flag.severity}) for flag in made]
+    )
 
 
 def _raised(application: LoanApplication, kind: str, values: dict[str, Any]) -> FraudFlag:
     flag, made = FraudFlag.objects.get_or_create(application=application, kind=kind, defaults=values)
     if made:
+        if kind == FlagKind.ALERT:
+            webhooks.send("application.flagged", flag, severity=flag.get_severity_display().lower())
         _event(flag, "raised", "", by=None, data={"score": flag.score, "severity": flag.severity})
     elif not flag.is_disposed and any(getattr(flag, name) != value for name, value in values.items()):
         for name, value in values.items():
@@ -168,6 +205,14 @@ def _checked(note: str) -> str:
 
 
 def _event(flag: FraudFlag, action: str, before: str, *, by: Any, note: str = "", data: dict[str, Any] | None = None) -> None:
-    FraudFlagEvent.objects.create(
+    if by is not None:  # what the system raised stands in the flag's own events
+        audit.record(f"fraud_flag.{action}", actor=by, subject=flag, application=flag.application_id, state=flag.state)
+    _new_event(flag, action, before, by=by, note=note, data=data).save(force_insert=True)
+
+
+def _new_event(
+    flag: FraudFlag, action: str, before: str, *, by: Any = None, note: str = "", data: dict[str, Any] | None = None
+) -> FraudFlagEvent:
+    return FraudFlagEvent(
         flag=flag, action=action, from_state=before, to_state=flag.state, by=by, note=note, data=data or {}, created_at=Now()
     )

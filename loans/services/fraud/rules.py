@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from loans.models import FraudRule, Severity
+from loans.models import FraudRule, FraudRuleSet, Severity
 from loans.services import rulepack
+from mlcore.fraud.findings import Terms
 
 STARTER = "fraud_starter"
 
@@ -54,3 +57,15 @@ def new_version(rule: FraudRule, *, by: Any, **changes: Any) -> FraudRule:
         same.filter(active=True).update(active=False)
         made.save()
     return made
+
+
+def kept(terms: Terms) -> int:
+    """The id of the rule set that holds these terms; it is made where there is none yet."""
+    made = terms.to_json()
+    digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
+    found = FraudRuleSet.objects.filter(digest=digest).values_list("pk", flat=True).first()
+    if found is None:
+        # Another worker may be writing the same one: this waits for it, and takes its row.
+        FraudRuleSet.objects.bulk_create([FraudRuleSet(digest=digest, terms=made)], ignore_conflicts=True)
+        found = FraudRuleSet.objects.values_list("pk", flat=True).get(digest=digest)
+    return found

@@ -64,4 +64,4 @@ def at(minutes: float) -> datetime:
 
 def values(application: LoanApplication) -> dict[str, Any]:
     application.refresh_from_db()
-    return application.fraud_assessment.features
+    return application.fraud_assessment.findings()[0]

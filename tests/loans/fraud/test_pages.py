@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
 from loans.models import FraudAssessment, FraudFlag, FraudRule
+from loans.services.fraud import rules
 from tests.factories import make_application
 from tests.loans.api.conftest import Api, key_of
 
@@ -66,6 +70,24 @@ def test_the_page_shows_evidence_graph_and_keyboard_forms(flag, ring):
     assert "Ann Able" not in text and "Bob Baker" not in text
 
 
+def test_the_list_is_in_the_queue_s_order_and_says_what_its_order_is(flag, settings):
+    settings.FRAUD_SAMPLE_CAPACITY = 0.5
+    drawn = FraudFlag.objects.create(
+        application=make_application(status="open", synthetic=True), kind="sample", severity=0, score=0, expected_loss=0
+    )
+    small = FraudFlag.objects.create(application=make_application(status="open"), severity=2, score=0.1, expected_loss=1)
+    client = client_of("investigator")
+    text = client.get(url("changelist")).content.decode()
+    places = [text.index(url("change", each.pk)) for each in (flag, drawn, small)]
+    assert places == sorted(places)
+    assert "every 2th place is a" not in text and "every second place is a" in text
+    assert "Today 0 of about 20 worked off, 0 of them random reviews; 3 wait, 1 of them random reviews." in text
+    assert "Made up by the demo generator" in text
+    by_severity = client.get(url("changelist"), {"o": "1"}).content.decode()
+    places = [by_severity.index(url("change", each.pk)) for each in (drawn, small, flag)]
+    assert places == sorted(places)
+
+
 def test_a_refused_step_is_said_and_keeps_what_was_written(flag):
     client = client_of("investigator")
     answer = client.post(url("confirm", flag.pk), {"note": ""})
@@ -114,6 +136,41 @@ def test_rules_are_changed_by_their_next_version(starter):
     bad = client.post(address, {**body, "conditions": '[{"feature": "device_1h", "operator": "eval", "value": 1}]'})
     assert bad.status_code == 200 and "operator must be one of" in bad.content.decode()
     assert client_of("officer").get(address).status_code == 403
+
+
+def test_a_rule_about_what_does_not_exist_is_refused_by_form_and_service(starter, device):
+    client = client_of("owner")
+    body = {"code": "mine", "name": "Mine", "severity": "2", "active": "on", "family": "", "source": ""}
+    address = reverse("admin:loans_fraudrule_add")
+    assert "phone_24h" in client.get(address).content.decode(), "the form says what there is"
+    for feature, value, said in (("phone_24hh", 3, "Did you mean phone_24h"), ("device_id", 3, "is a text")):
+        conditions = json.dumps([{"feature": feature, "operator": "is", "value": value}])
+        answer = client.post(address, {**body, "conditions": conditions})
+        assert answer.status_code == 200 and said in answer.content.decode()
+    rule = FraudRule.objects.get(code="hub_burst")
+    with pytest.raises(ValidationError, match="no feature 'age'"):
+        rules.new_version(rule, by=None, conditions=[{"feature": "age", "operator": "below", "value": 25}])
+    assert FraudRule.objects.filter(code="hub_burst").get().version == 1
+    conditions = json.dumps([{"feature": "device_id", "operator": "one_of", "value": ["d1"]}])
+    assert client.post(address, {**body, "conditions": conditions}).status_code == 302
+    assert FraudRule.objects.get(code="mine").created_by.username == "owner"
+
+
+def test_an_application_in_the_api_shows_its_flags_to_whom_they_concern(flag, ring):
+    sender = User.objects.create_user("sender")
+    type(flag.application).objects.update(submitted_by=sender)
+    address = f"/api/v1/applications/{flag.application_id}/"
+    assert Api(key=key_of(sender, "read")).get(address).json()["fraud"] is None, "who sent it in must not learn that it was flagged"
+    officer = Api(key=key_of(user_of("officer"), "read"))
+    shown = officer.get(address).json()["fraud"]
+    assert (shown["state"], shown["calibrated"]) == ("assessed", False) and 0 < shown["score"] < 1
+    (row,) = shown["flags"]
+    assert (row["id"], row["state"], row["severity"]) == (flag.pk, "open", 3) and "Two or more identifiers" in row["in_words"]
+    assert officer.get(row["url"]).json()["evidence"]
+    calm = officer.get(f"/api/v1/applications/{ring[0].pk}/").json()["fraud"]
+    assert calm["state"] == "assessed" and calm["flags"] == []
+    FraudAssessment.objects.filter(application=ring[0]).update(state="failed")
+    assert officer.get(f"/api/v1/applications/{ring[0].pk}/").json()["fraud"]["state"] == "failed", "no pass"
 
 
 def test_the_api_answers_whom_it_may(flag):
