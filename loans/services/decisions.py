@@ -1,14 +1,29 @@
-"""A person decides. Two officers at once: one decision stands, the other is told of it."""
+"""A person decides; where one is not enough, a second one confirms. Two officers at once: one decision stands, the other is told of it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
 from django.db import transaction
 
-from loans.models import Decision, LoanApplication, Prediction, Status
+from loans.models import Decision, DecisionProposal, LoanApplication, Prediction, ProposalState, Status
 from loans.models.decision import Outcome
-from loans.services import rulepack
+from loans.models.fields import APPLICATION_FIELDS
+from loans.queries.words import moment_of, whole
+from loans.services import audit, notices, rulepack, webhooks
 
-STATUS_AFTER = {Outcome.APPROVE: Status.APPROVED, Outcome.DECLINE: Status.DECLINED, Outcome.REFER: Status.REFERRED}
+STATUS_AFTER = {
+    Outcome.APPROVE: Status.APPROVED,
+    Outcome.DECLINE: Status.DECLINED,
+    Outcome.REFER: Status.REFERRED,
+    Outcome.COUNTER: Status.OFFERED,
+}
+OPPOSED = {("approve", "decline"), ("decline", "approve"), ("decline", "counter")}
+COMMITS = (Outcome.APPROVE, Outcome.COUNTER)
+ACCEPTED = "offer_accepted"
 MAX_NOTE = 4000
 
 
@@ -28,61 +43,220 @@ class ScoreChanged(DecisionRefused):
     """The score that the officer looked at is not the current one any more."""
 
 
-def decide(
-    application_id: int, *, officer: object, outcome: str, reason: str, note: str = "", seen_prediction: int | None = None
-) -> Decision:
-    """Record the officer's decision and move the application on, in one transaction.
+@dataclass(frozen=True)
+class Offer:
+    """Other terms than those asked for. rate: a year's, as a fraction."""
 
+    amount: Decimal
+    term_months: int | None = None
+    rate: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody wants to decide, checked as far as it can be without the application."""
+
+    outcome: str
+    reason: rulepack.Reason
+    note: str
+    override_reason: str
+    offer: Offer | None
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        offer = self.offer
+        return (
+            {"offered_amount": offer.amount, "offered_term_months": offer.term_months, "offered_rate": offer.rate}
+            if offer is not None
+            else {}
+        )
+
+
+def decide(
+    application_id: int,
+    *,
+    officer: Any,
+    outcome: str,
+    reason: str,
+    note: str = "",
+    seen_prediction: int | None = None,
+    override_reason: str = "",
+    offer: Offer | None = None,
+    actor: Any = None,
+) -> Decision | DecisionProposal:
+    """Record the officer's decision and move the application on, in one transaction; or, where one person is not enough, propose it.
+
+    A second person is needed above the officer's limit and against the advice; then nothing is decided before `confirm`.
     seen_prediction: the id of the prediction that the officer's page showed, 0 where it showed none; where the current one is another,
-    nothing is decided. None: whoever asks saw no page.
+    nothing is decided. None: whoever asks saw no page. override_reason: a code of the rule pack's overrides, needed against the advice.
+    actor: the API key that the officer acted through, where it was one.
     Raises DecisionRefused (or a subclass), `rulepack.UnknownReason`, LoanApplication.DoesNotExist.
     """
-    if outcome not in Outcome.values:
-        raise DecisionRefused(f"{outcome!r} is not an outcome; there are: {', '.join(Outcome.values)}.", field="outcome")
-    chosen = rulepack.in_force().reason(outcome, reason)
-    note = note.strip()
-    if chosen.note_required and not note:
-        raise DecisionRefused(f"“{chosen.text}” needs a note that says it in words.", field="note")
-    if len(note) > MAX_NOTE:
-        raise DecisionRefused(f"The note has {len(note)} characters; at most {MAX_NOTE} are kept.", field="note")
+    wanted = _checked(outcome, reason, note, override_reason, offer)
     with transaction.atomic():
         application = LoanApplication.objects.select_for_update(of=("self",)).get(pk=application_id)
         _refuse_unless_open(application, outcome)
         prediction = Prediction.objects.latest_of(application)
         if seen_prediction is not None and seen_prediction != (prediction.pk if prediction else 0):
             raise ScoreChanged("This application was scored anew while you looked at it. Look at the new score, then decide.")
-        if outcome == Outcome.APPROVE and prediction is None:
-            raise DecisionRefused(
-                "There is no valid score, so this can't be approved. Ask for a score, refer it, or decline it.", field="outcome"
-            )
-        decision = Decision.objects.create(
+        _refuse_if_it_does_not_fit(application, wanted, prediction)
+        needs = second_person_for(application, officer=officer, outcome=outcome, prediction=prediction, offer=offer)
+        if not needs:
+            return _record(application, wanted, prediction, officer=officer, second=None, actor=actor or officer)
+        proposal = DecisionProposal.objects.create(
             application=application,
             outcome=outcome,
-            officer=officer,
-            reason=chosen.code,
-            reason_text=chosen.text,
-            note=note,
+            maker=officer,
+            reason=wanted.reason.code,
+            note=wanted.note,
+            override_reason=wanted.override_reason,
             prediction=prediction,
-            advice=prediction.advice if prediction else "",
-            override=is_override(outcome, prediction),
+            needs=needs,
+            **wanted.terms,
         )
-        application.status = STATUS_AFTER[Outcome(outcome)]
-        application.save(update_fields=["status"])
-    return decision
+        audit.record("decision.proposed", actor=actor or officer, subject=application, proposal=proposal.pk, outcome=outcome, needs=needs)
+    return proposal
+
+
+def _checked(outcome: str, reason: str, note: str, override_reason: str, offer: Offer | None) -> Wanted:
+    if outcome not in Outcome.values:
+        raise DecisionRefused(f"{outcome!r} is not an outcome; there are: {', '.join(Outcome.values)}.", field="outcome")
+    pack = rulepack.in_force()
+    chosen = pack.reason(outcome, reason)
+    note = note.strip()
+    if chosen.note_required and not note:
+        raise DecisionRefused(f"“{chosen.text}” needs a note that says it in words.", field="note")
+    if len(note) > MAX_NOTE:
+        raise DecisionRefused(f"The note has {len(note)} characters; at most {MAX_NOTE} are kept.", field="note")
+    if outcome == Outcome.DECLINE and chosen.note_required and pack.notice.is_no_reason(note):
+        raise DecisionRefused(
+            "That a score or a standard of ours was missed is no reason that an applicant may be given. Say what lies behind it.",
+            field="note",
+        )
+    if override_reason and override_reason not in pack.overrides:
+        raise DecisionRefused(
+            f"{override_reason!r} is not a reason to override; there are: {', '.join(pack.overrides)}.", field="override_reason"
+        )
+    if (outcome == Outcome.COUNTER) != (offer is not None):
+        raise DecisionRefused("A counter-offer names the amount that is offered; no other decision does.", field="offered_amount")
+    return Wanted(outcome, chosen, note, override_reason, offer)
 
 
 def _refuse_unless_open(application: LoanApplication, outcome: str) -> None:
+    waiting = application.proposals.filter(state=ProposalState.WAITING).select_related("maker").first()
+    if waiting is not None:
+        raise AlreadyDecided(
+            f"{name_of(waiting.maker)} proposed on {moment_of(waiting.created_at)} UTC to {waiting.get_outcome_display().lower()}; "
+            "that waits for a second person."
+        )
     if application.can_become(STATUS_AFTER[Outcome(outcome)]):
         return
     last = application.decisions.select_related("officer").order_by("-pk").first()
     if last is not None:
-        who = last.officer.get_full_name() or last.officer.get_username()
-        raise AlreadyDecided(f"{who} decided this on {last.created_at:%Y-%m-%d at %H:%M} UTC: {last.get_outcome_display().lower()}.")
+        raise AlreadyDecided(
+            f"{name_of(last.officer)} decided this on {moment_of(last.created_at)} UTC: {last.get_outcome_display().lower()}."
+        )
     if application.status == Status.RECEIVED:
         raise DecisionRefused("This application still waits for its score. It can be decided as soon as it has one, or needs review.")
     raise DecisionRefused(f"This application is “{application.get_status_display().lower()}”; it can't be decided.")
 
 
-def is_override(outcome: str, prediction: Prediction | None) -> bool:
-    """Whether a final decision goes against the advice. Referring is no decision yet, and “look closer” advises neither way."""
-    return prediction is not None and (prediction.advice, outcome) in {("approve", "decline"), ("decline", "approve")}
+def _refuse_if_it_does_not_fit(application: LoanApplication, wanted: Wanted, prediction: Prediction | None) -> None:
+    outcome = wanted.outcome
+    if outcome in COMMITS and prediction is None:
+        what = "approved" if outcome == Outcome.APPROVE else "offered other terms"
+        raise DecisionRefused(
+            f"There is no valid score, so this can't be {what}. Ask for a score, refer it, or decline it.", field="outcome"
+        )
+    if (wanted.reason.code == ACCEPTED) != (application.status == Status.OFFERED and outcome == Outcome.APPROVE):
+        raise DecisionRefused("Approved after an offer is what the applicant accepted, and nothing else is.", field="reason")
+    if wanted.offer is not None:
+        _refuse_an_odd_offer(application, wanted.offer)
+    if is_override(application, outcome, prediction):
+        if not wanted.override_reason:
+            raise DecisionRefused("This goes against the advice. Choose from the list why.", field="override_reason")
+        if not wanted.note:
+            raise DecisionRefused("This goes against the advice. Say in the note what the model can not know.", field="note")
+
+
+def _refuse_an_odd_offer(application: LoanApplication, offer: Offer) -> None:
+    spec, terms = APPLICATION_FIELDS["amount"], APPLICATION_FIELDS["term_months"]
+    if not spec.minimum <= offer.amount <= spec.maximum:
+        raise DecisionRefused(f"The amount offered must lie between {spec.minimum:g} and {whole(spec.maximum)}.", field="offered_amount")
+    if offer.term_months is not None and not terms.minimum <= offer.term_months <= terms.maximum:
+        raise DecisionRefused(
+            f"The term offered must lie between {terms.minimum:g} and {terms.maximum:g} months.", field="offered_term_months"
+        )
+    if offer.rate is not None and not 0 <= offer.rate <= 10:
+        raise DecisionRefused("The rate offered must lie between 0 and 1,000 per cent a year.", field="offered_rate")
+    same_term = offer.term_months in (None, application.term_months)
+    if offer.amount == application.amount and same_term and offer.rate is None:
+        raise DecisionRefused(
+            "These are the terms that were asked for. Change the amount, the term or the rate, or approve.", field="offered_amount"
+        )
+
+
+def second_person_for(
+    application: LoanApplication, *, officer: Any, outcome: str, prediction: Prediction | None, offer: Offer | None = None
+) -> list[str]:
+    """Why one person is not enough for this decision: `limit`, `advice`, both or neither."""
+    needs = []
+    limit = limit_of(officer)
+    if outcome in COMMITS and application.status != Status.OFFERED and limit is not None:
+        needs += ["limit"] if (offer.amount if offer else application.amount) > limit else []
+    return needs + (["advice"] if is_override(application, outcome, prediction) else [])
+
+
+def limit_of(user: Any) -> Decimal | None:
+    """Up to which amount this person decides alone; None: any."""
+    profile = getattr(user, "officer_profile", None)
+    own = profile.approval_limit if profile is not None else None
+    return own if own is not None else settings.APPROVAL_LIMIT
+
+
+def _record(
+    application: LoanApplication, wanted: Wanted, prediction: Prediction | None, *, officer: Any, second: Any, actor: Any
+) -> Decision:
+    accepts = application.decisions.filter(outcome=Outcome.COUNTER).order_by("-pk").first() if wanted.reason.code == ACCEPTED else None
+    amount = None
+    if wanted.outcome in COMMITS:
+        amount = accepts.offered_amount if accepts else wanted.offer.amount if wanted.offer else application.amount
+    decision = Decision.objects.create(
+        application=application,
+        outcome=wanted.outcome,
+        officer=officer,
+        second=second,
+        reason=wanted.reason.code,
+        reason_text=wanted.reason.text,
+        note=wanted.note,
+        prediction=prediction,
+        advice=prediction.advice if prediction else "",
+        override=is_override(application, wanted.outcome, prediction),
+        override_reason=wanted.override_reason,
+        amount=amount,
+        officer_limit=limit_of(officer) if amount is not None else None,
+        accepts=accepts,
+        **wanted.terms,
+    )
+    application.status = STATUS_AFTER[Outcome(wanted.outcome)]
+    application.save(update_fields=["status"])
+    if wanted.outcome == Outcome.DECLINE:
+        notices.draft(decision)
+    webhooks.send("application.decided", decision, outcome=decision.outcome, status=application.status)
+    audit.record(
+        "decision.made", actor=actor, subject=application,
+        decision=decision.pk, outcome=decision.outcome, reason=decision.reason, override=decision.override,
+        prediction=decision.prediction_id, officer=officer.pk, second=second.pk if second is not None else None,
+    )  # fmt: skip
+    return decision
+
+
+def is_override(application: LoanApplication, outcome: str, prediction: Prediction | None) -> bool:
+    """Whether a decision goes against the advice. Referring is no decision yet, “look closer” advises neither way, and what becomes of
+    an offer is the applicant's choice.
+    """
+    return prediction is not None and application.status != Status.OFFERED and (prediction.advice, outcome) in OPPOSED
+
+
+def name_of(user: Any) -> str:
+    return user.get_full_name() or user.get_username()

@@ -27,7 +27,7 @@ from loans.models import (
     Status,
 )
 from loans.models.applicant import INDEXED
-from loans.models.crypto import blind_index
+from loans.models.crypto import blind_index, name_tokens
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS, FEATURE_FIELDS
 from loans.services.wakeups import wake_scoring
 from mlcore.progress import Progress, part, silent
@@ -66,13 +66,14 @@ class Seeded:
 def demo_world(applications: int = APPLICATIONS, *, seed: int = SEED, until: date | None = None) -> World:
     """The world behind the demo: four years up to (not including) the day `until`, today in UTC where None.
 
-    Half a year before its end the applicants' cards begin to be fuller than they were: a covariate drift, for monitoring to find.
+    Half a year before its end the applicants' cards begin to be fuller than they were: a covariate drift, for monitoring to find. Three
+    fraud rings are still at work at its end, among the applications that nobody has decided yet.
     """
     from mlcore.synth import Drift, World, months_later
 
     until = until or datetime.now(UTC).date()
     drift = Drift("covariate", months_later(until, -6), ("revolving_utilisation",), size=0.4, ramp_days=60)
-    return World(seed=seed, start=months_later(until, -MONTHS), months=MONTHS, applications=applications, drifts=(drift,))
+    return World(seed=seed, start=months_later(until, -MONTHS), months=MONTHS, applications=applications, drifts=(drift,), rings_at_end=3)
 
 
 def reference(number: int) -> str:
@@ -174,10 +175,11 @@ def _write(made: Generated, products: dict[str, int], first_open: int) -> dict[s
     fields = {name: Applicant._meta.get_field(name) for name in APPLICANT_FIELDS}
     _copy(
         Applicant,
-        ("id", *APPLICANT_FIELDS, *(f"{name}_index" for name in INDEXED)),
+        ("id", *APPLICANT_FIELDS, *(f"{name}_index" for name in INDEXED), "name_tokens"),
         applicant_ids,
         *([fields[name].get_prep_value(value) for value in values] for name, values in people.items()),
         *([blind_index(name, value) if value else None for value in people[name]] for name in INDEXED),
+        [name_tokens(name) for name in people["name"]],
     )
     numbers = made.number.tolist()
     _copy(
@@ -214,8 +216,12 @@ def _write_outcomes(made: Generated, application_ids: list[int], past: int, now:
     defaulted = [day if bad else None for day, bad in zip(made.defaulted_on.tolist(), known, strict=True)]
     loss = [f"{value:.2f}" if bad else None for value, bad in zip(made.loss.tolist(), known, strict=True)]
     observed = np.minimum(made.window_closed_on, until).tolist()
-    columns = ("application", "state", "defaulted_on", "observed_on", "loss", "created_at")
-    _copy(LoanOutcome, columns, application_ids[:past], states, defaulted, observed, loss, [now] * past)
+    # A default is declared at 90 days past due, so the loan was 30 days late two months before; known also while its window is open.
+    began = made.submitted_at.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
+    late = np.maximum(made.defaulted_on - np.timedelta64(60, "D"), began + 30)
+    past_due = [day if day is not None and day < made.world.end else None for day in late.tolist()]
+    columns = ("application", "state", "defaulted_on", "past_due_30_on", "observed_on", "loss", "created_at")
+    _copy(LoanOutcome, columns, application_ids[:past], states, defaulted, past_due, observed, loss, [now] * past)
     return {state: states.count(state) for state in ("default", "repaid", "immature")}
 
 

@@ -37,8 +37,10 @@ class DemoLogin:
 _LOGINS = (
     DemoLogin("admin", "Administrator", "everything", "admin-demo"),
     DemoLogin("officer", "Loan officer", "decides applications", "officer-demo", "Loan officers"),
+    DemoLogin("senior", "Senior officer", "decides in all branches, confirms", "senior-demo", "Senior officers"),
     DemoLogin("investigator", "Fraud investigator", "works on fraud flags", "investigator-demo", "Fraud investigators"),
     DemoLogin("owner", "Model owner", "imports, trains, promotes", "owner-demo", "Model owners"),
+    DemoLogin("owner2", "Second model owner", "approves what the first one trained", "owner2-demo", "Model owners"),
     DemoLogin("auditor", "Auditor", "reads everything, changes nothing", "auditor-demo", "Auditors"),
 )
 

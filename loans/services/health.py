@@ -17,12 +17,13 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, Max, Min
 from django.db.models.functions import Now
 
-from loans.models import Heartbeat, ModelVersion, ScoringJob, ScoringState
+from loans.models import DeliveryState, Heartbeat, ModelVersion, ScoringJob, ScoringState, WebhookDelivery
+from loans.queries.partitions import Outlook, outlook
 
 DEADLINE_SECONDS = 1.5
 BEATS_MISSED = 6  # as in config.health, which asks the same for one container
 ROLES = {
-    "worker": "Applications are taken in, and wait for their score.",
+    "worker": "Applications are taken in; the sweeper scores them, more slowly.",
     "sweeper": "A wake-up that gets lost is repeated only by the scheduler, once a minute.",
     "training-worker": "Trainings and imports wait.",
     "beat": "Scheduled work waits.",
@@ -91,6 +92,7 @@ def database_checks() -> list[Check]:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(DEADLINE_SECONDS * 1000))])
             silence = dict(Heartbeat.objects.values_list("role").annotate(silent=Now() - Max("at")))
             champion = ModelVersion.objects.only("kind", "version").champion()
+            months = outlook()
     except DatabaseError as error:
         return [Check("database", "down", f"It does not answer ({type(error).__name__}). Nothing can be served."), *_unknown()]
     checks = [Check("database", "ok", "It answers.")]
@@ -99,7 +101,17 @@ def database_checks() -> list[Check]:
         checks.append(Check("champion", "degraded", "No model serves yet: applications wait for their score until one is trained."))
     else:
         checks.append(Check("champion", "ok", f"{champion} serves."))
-    return checks
+    return [*checks, _partitions(months)]
+
+
+def _partitions(months: Outlook) -> Check:
+    if months.stray:
+        words = f"Rows of {', '.join(months.stray)} had no partition of their month and are in the default one"
+        return Check("partitions", "degraded", f"{words}; nothing is lost, and the next `manage.py partitions create` gives them theirs.")
+    if months.missing:
+        words = f"No partition for the coming month of {', '.join(months.missing)}"
+        return Check("partitions", "degraded", f"{words}: the scheduler makes them nightly, `manage.py partitions create` at once.")
+    return Check("partitions", "ok", f"Made for the coming {min(months.ahead.values())} months.")
 
 
 def _alive(role: str, silent: timedelta | None) -> Check:
@@ -120,7 +132,7 @@ def _ago(silent: timedelta) -> str:
 
 
 def _unknown() -> list[Check]:
-    return [Check(name, "unknown", "Only the database knows.") for name in (*ROLES, "champion")]
+    return [Check(name, "unknown", "Only the database knows.") for name in (*ROLES, "champion", "partitions")]
 
 
 def broker_checks() -> list[Check]:
@@ -153,20 +165,46 @@ def readiness() -> Readiness:
 
 @dataclass(frozen=True)
 class Workload:
-    """oldest_waiting: seconds since the oldest unfinished job was made (0 where none waits). champion: its version number, or 0."""
+    """oldest_waiting: seconds since the oldest unfinished job was made (0 where none waits). champion: its version number, or 0. months:
+    table → coming months that have their partition, -1 where rows had none.
+    """
 
     jobs: dict[str, int]
     oldest_waiting: float
     champion: int
+    webhooks: dict[str, int]
+    heartbeats: dict[str, float]
+    months: dict[str, int]
+
+
+COUNTED_JOBS = 100_000
+"""Up to so many rows jobs are counted; beyond, what is done is the planner's estimate of all less the others, which have an index each."""
+
+
+def _jobs() -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = 'loans_scoringjob'::regclass")
+        estimate = cursor.fetchone()[0]
+    if estimate <= COUNTED_JOBS:
+        return dict(ScoringJob.objects.values_list("state").annotate(count=Count("pk")))
+    others = {
+        state: ScoringJob.objects.filter(state=state).count() for state in (ScoringState.PENDING, ScoringState.RUNNING, ScoringState.FAILED)
+    }
+    return {ScoringState.DONE: max(0, estimate - sum(others.values()))} | others
 
 
 def workload() -> Workload:
-    """How much scoring is done, waits, and failed. The counts read an index; the finished ones take some 50 ms a million."""
-    counts = dict(ScoringJob.objects.values_list("state").annotate(count=Count("pk")))
+    """How much scoring is done, waits, and failed."""
+    counts, months = _jobs(), outlook()
     waiting = ScoringJob.objects.unfinished().aggregate(age=Now() - Min("created_at"))["age"]
     champion = ModelVersion.objects.only("version").champion()
     return Workload(
         jobs={state: counts.get(state, 0) for state in ScoringState.values},
         oldest_waiting=max(0.0, waiting.total_seconds()) if waiting is not None else 0.0,
         champion=champion.version if champion else 0,
+        webhooks={state: WebhookDelivery.objects.filter(state=state).count() for state in (DeliveryState.PENDING, DeliveryState.FAILED)},
+        months={name: -1 if name in months.stray else number for name, number in months.ahead.items()},
+        heartbeats={
+            role: silent.total_seconds() for role, silent in Heartbeat.objects.values_list("role").annotate(silent=Now() - Max("at"))
+        },
     )

@@ -1,17 +1,36 @@
-"""An application comes in: it, its applicant and its scoring job in one transaction, then a hint to the workers."""
+"""Applications come in: each with its applicant and its scoring job in one transaction, then a hint to the workers.
+
+`prepare` checks one and touches nothing; `store` writes it with all that hangs on it by one statement, scored already or waiting for it.
+"""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from loans.models import Applicant, AttributeDefinition, LoanApplication, LoanProduct, ProtectedAttributes, ScoringJob
+from loans.models import (
+    Applicant,
+    AttributeDefinition,
+    FeatureSnapshot,
+    LoanApplication,
+    LoanProduct,
+    Prediction,
+    ProtectedAttributes,
+    ScoringJob,
+    ScoringState,
+)
+from loans.models.rows import copy_rows, insert
+from loans.models.scope import branch_of
 from loans.services.wakeups import wake_scoring
+
+TRIES = 5
 
 
 class InvalidApplication(Exception):
@@ -32,55 +51,191 @@ class Received:
     job: ScoringJob
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a submission may name, read beforehand: products by code, attribute definitions by name."""
+
+    products: Mapping[str, LoanProduct]
+    attributes: Mapping[str, AttributeDefinition]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """One application that was checked: rows that are not stored yet."""
+
+    application: LoanApplication
+    applicant: Applicant | None
+    protected: dict[str, Any] = field(default_factory=dict)
+
+
 def submit(fields: dict[str, Any], *, submitted_by: object | None, synthetic: bool = False) -> Received:
     """Store one application with its pending scoring job.
 
     fields: the names of `loans.models.fields.APPLICATION_FIELDS`, already of the right types, `product` as a code, and optionally
-    `applicant` and `attributes` as dicts. Raises InvalidApplication or DuplicateReference, and then nothing is stored.
+    `applicant` and `attributes` as dicts. It belongs to the branch of whoever submits it. Raises InvalidApplication or DuplicateReference,
+    and then nothing is stored.
     """
+    return store(prepare(fields, submitted_by=submitted_by, synthetic=synthetic))
+
+
+def reference_scope(user: Any | None) -> int:
+    """Whose references a clash is looked for among: those of the same client, or the desk's own."""
+    return 0 if user is None or user.is_staff else user.pk
+
+
+def prepare(fields: dict[str, Any], *, submitted_by: Any | None, synthetic: bool = False, known: Known | None = None) -> Ready:
+    """Check one application. known: read beforehand, where there are many. Raises InvalidApplication."""
     fields = dict(fields)
     errors: dict[str, list[str]] = {}
-    product = _product(fields.pop("product", None), fields.get("amount"), errors)
-    attributes, protected = sort_attributes(fields.pop("attributes", None) or {}, errors)
+    product = _product(fields.pop("product", None), fields.get("amount"), errors, known)
+    attributes, protected = sort_attributes(fields.pop("attributes", None) or {}, errors, known)
     applicant_fields = {name: value for name, value in (fields.pop("applicant", None) or {}).items() if value}
-    submitted_at = fields.pop("submitted_at", None) or timezone.now()
-    if submitted_at > timezone.now() + timedelta(days=1):
+    now = timezone.now()
+    submitted_at = fields.pop("submitted_at", None) or now
+    if submitted_at > now + timedelta(days=1):
         errors["submitted_at"] = ["lies in the future"]
     if errors:
         raise InvalidApplication(errors)
-    reference = fields.pop("external_reference", None) or f"LD-{uuid.uuid4().hex[:16]}"
-    with transaction.atomic():
-        applicant = Applicant.objects.create(**applicant_fields) if applicant_fields else None
-        try:
-            with transaction.atomic():
-                application = LoanApplication.objects.create(
-                    **{name: value for name, value in fields.items() if value is not None},
-                    external_reference=reference,
-                    submitted_at=submitted_at,
-                    product=product,
-                    attributes=attributes,
-                    applicant=applicant,
-                    submitted_by=submitted_by,
-                    synthetic=synthetic,
-                )
-        except IntegrityError as error:
-            if "external_reference" in (error.__cause__.diag.constraint_name or ""):
-                raise DuplicateReference(f"An application with the reference {reference!r} is here already.") from error
-            raise
-        if protected:
-            ProtectedAttributes.objects.create(application=application, values=protected)
-        job = ScoringJob.objects.create(application=application)
+    application = LoanApplication(
+        **{name: value for name, value in fields.items() if value is not None and name != "external_reference"},
+        external_reference=fields.get("external_reference") or f"LD-{uuid.uuid4().hex[:16]}",
+        reference_scope=reference_scope(submitted_by),
+        submitted_at=submitted_at,
+        product=product,
+        attributes=attributes,
+        submitted_by=submitted_by,
+        branch_id=branch_of(submitted_by),
+        synthetic=synthetic,
+    )
+    applicant = Applicant(**applicant_fields) if applicant_fields else None
+    if applicant is not None:
+        applicant.set_indexes()
+    return Ready(application, applicant, protected)
+
+
+def store(ready: Ready, prediction: Prediction | None = None, snapshot: dict[str, Any] | None = None) -> Received:
+    """Write what was checked: with a pending job, or with the prediction and feature snapshot that it has already and a job that is done.
+
+    One statement, so that it is a transaction of its own where the caller has none. Raises DuplicateReference.
+    """
+    application, person = ready.application, ready.applicant
+    scored = prediction is not None
+    job = ScoringJob(application=application, state=ScoringState.DONE if scored else ScoringState.PENDING, attempts=1 if scored else 0)
+    new = "(SELECT id FROM app)"
+    parts: list[tuple[str, str, list[Any]]] = []
+    if person is not None:
+        parts.append(("person", *insert(person)))
+    parts.append(("app", *insert(application, applicant_id="(SELECT id FROM person)" if person is not None else "NULL")))
+    if ready.protected:
+        parts.append(("own", *insert(ProtectedAttributes(values=ready.protected), application_id=new)))
+    parts.append(("job", *insert(job, application_id=new, **({"finished_at": "statement_timestamp()"} if scored else {}))))
+    if scored:
+        its_job = "(SELECT id FROM job)"
+        parts.append(("score", *insert(prediction, application_id=new, scoring_job_id=its_job)))
+        parts.append(("rest", *insert(FeatureSnapshot(values=snapshot), application_id=new, scoring_job_id=its_job)))
+    returned = {"job": "id, created_at, due_at, finished_at", "score": "id, created_at", "own": "1", "rest": "1"}
+    ctes = ", ".join(f"{name} AS ({statement} RETURNING {returned.get(name, 'id')})" for name, statement, _ in parts)
+    wanted = ["app.id", "person.id" if person is not None else "NULL", "job.id", "job.created_at", "job.due_at", "job.finished_at"]
+    tables = ["app", "job"] + (["person"] if person is not None else []) + (["score"] if scored else [])
+    if scored:
+        wanted += ["score.id", "score.created_at"]
+    try:
+        # Inside a caller's transaction a clash must not end that.
+        with transaction.atomic() if connection.in_atomic_block else nullcontext(), connection.cursor() as cursor:
+            cursor.execute(
+                f"WITH {ctes} SELECT {', '.join(wanted)} FROM {', '.join(tables)}",  # noqa: S608 - names of our own
+                [value for _, _, values in parts for value in values],
+            )
+            row = cursor.fetchone()
+    except IntegrityError as error:
+        if "external_reference" in (error.__cause__.diag.constraint_name or ""):
+            raise DuplicateReference(f"An application with the reference {application.external_reference!r} is here already.") from error
+        raise
+    application.pk, applicant_id, job.pk, job.created_at, job.due_at, job.finished_at = row[:6]
+    if person is not None:
+        person.pk = applicant_id
+        application.applicant = person
+    for instance in (application, job):
+        instance._state.adding = False
+    job.application = application
+    if scored:
+        prediction.pk, prediction.created_at = row[6:]
+        prediction.application, prediction.scoring_job, prediction._state.adding = application, job, False
+    else:
         transaction.on_commit(wake_scoring)
     return Received(application=application, job=job)
 
 
-def _product(code: str | None, amount: Any, errors: dict[str, list[str]]) -> LoanProduct | None:
+def store_many(ready: Sequence[Ready]) -> list[Received | DuplicateReference]:
+    """Write many at once, each with its pending job, in one transaction; in their order, with an exception in place of a taken reference.
+
+    Rows go in by COPY. All are of one submitter. A reference that somebody else takes meanwhile is found out by the database: then anew.
+    """
+    for _ in range(TRIES):
+        taken = _taken(ready)
+        good = [each for number, each in enumerate(ready) if number not in taken]
+        try:
+            with transaction.atomic():
+                received = iter(_copied(good) if good else ())
+                if good:
+                    transaction.on_commit(wake_scoring)
+        except IntegrityError as error:
+            if "external_reference" not in (error.__cause__.diag.constraint_name or ""):
+                raise
+        else:
+            return [taken.get(number) or next(received) for number in range(len(ready))]
+    raise DuplicateReference("References of this batch are being taken by another request at the same time; send it again.")
+
+
+def _taken(ready: Sequence[Ready]) -> dict[int, DuplicateReference]:
+    """{position: why} of those whose reference is here already, or stands earlier in the same batch."""
+    wanted = [each.application.external_reference for each in ready]
+    scope = ready[0].application.reference_scope if ready else 0
+    here = set(
+        LoanApplication.objects.filter(reference_scope=scope, external_reference__in=wanted).values_list("external_reference", flat=True)
+    )
+    found = {}
+    for number, reference in enumerate(wanted):
+        if reference in here:
+            found[number] = DuplicateReference(f"An application with the reference {reference!r} is here already.")
+        here.add(reference)
+    return found
+
+
+def _copied(ready: list[Ready]) -> list[Received]:
+    people = [each.applicant for each in ready if each.applicant is not None]
+    for model, rows in ((LoanApplication, [each.application for each in ready]), (Applicant, people)):
+        for row, pk in zip(rows, _new_ids(model, len(rows)), strict=True):
+            row.pk = pk
+    for each in ready:
+        each.application.applicant = each.applicant
+    copy_rows(people)
+    copy_rows([each.application for each in ready])
+    copy_rows([ProtectedAttributes(application_id=each.application.pk, values=each.protected) for each in ready if each.protected])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO loans_scoringjob (application_id, state, attempts, claimed_by, error, created_at, due_at)"
+            " SELECT id, 'pending', 0, '', '', statement_timestamp(), statement_timestamp() FROM unnest(%s::bigint[]) AS new(id)"
+            " ORDER BY id RETURNING application_id, id",
+            [[each.application.pk for each in ready]],
+        )
+        jobs = dict(cursor.fetchall())
+    return [Received(each.application, ScoringJob(pk=jobs[each.application.pk], application=each.application)) for each in ready]
+
+
+def _new_ids(model: type, count: int) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [model._meta.db_table, count])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _product(code: str | None, amount: Any, errors: dict[str, list[str]], known: Known | None = None) -> LoanProduct | None:
     if not code:
         return None
-    product = LoanProduct.objects.filter(code=code).first()
+    product = LoanProduct.objects.filter(code=code).first() if known is None else known.products.get(code)
     if product is None or not product.active:
-        known = ", ".join(LoanProduct.objects.filter(active=True).values_list("code", flat=True)[:20]) or "none yet"
-        errors["product"] = [f"is not a product that takes applications; there are: {known}"]
+        listed = ", ".join(LoanProduct.objects.filter(active=True).values_list("code", flat=True)[:20]) or "none yet"
+        errors["product"] = [f"is not a product that takes applications; there are: {listed}"]
         return None
     if amount is not None and product.minimum_amount is not None and amount < product.minimum_amount:
         errors["amount"] = [f"is below this product's minimum of {product.minimum_amount}"]
@@ -89,13 +244,20 @@ def _product(code: str | None, amount: Any, errors: dict[str, list[str]]) -> Loa
     return product
 
 
-def sort_attributes(values: dict[str, Any], errors: dict[str, list[str]]) -> tuple[dict[str, Any], dict[str, Any]]:
+def sort_attributes(
+    values: dict[str, Any], errors: dict[str, list[str]], known: Known | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """(ordinary, protected) attributes, parsed; what is wrong goes into `errors` under "attributes.NAME"."""
     ordinary: dict[str, Any] = {}
     protected: dict[str, Any] = {}
     if not values:
         return ordinary, protected
-    definitions = {row.name: row for row in AttributeDefinition.objects.filter(name__in=list(values))}
+    if known is None:
+        definitions: Mapping[str, AttributeDefinition] = {
+            row.name: row for row in AttributeDefinition.objects.filter(name__in=list(values))
+        }
+    else:
+        definitions = known.attributes
     for name, value in values.items():
         definition = definitions.get(name)
         if definition is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from loans.models import KnockOutRule, Policy
 from loans.models.policy import Advice
+from loans.queries.rules import rules_in_words
 from loans.services import rulepack
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Terms:
 
     policy: Policy
     rules: list[KnockOutRule]
+    words: dict[int, str]
 
     def advise(self, probability: float, facts: dict[str, Any]) -> Advised:
         """facts: the application's values by field name, None where missing."""
@@ -39,7 +41,7 @@ class Terms:
                 hits.append(
                     {
                         "rule": rule.name,
-                        "in_words": rule.in_words,
+                        "in_words": self.words[rule.pk],
                         "value": value,
                         "code": rule.reason,
                         "text": reason.text if reason else rule.name,
@@ -49,7 +51,12 @@ class Terms:
 
 
 def in_force() -> Terms:
-    return Terms(policy=Policy.objects.in_force() or fallback(), rules=list(KnockOutRule.objects.in_force()))
+    return of(Policy.objects.in_force(), list(KnockOutRule.objects.in_force()))
+
+
+def of(policy: Policy | None, rules: list[KnockOutRule]) -> Terms:
+    """The terms of a policy and rules that were read already."""
+    return Terms(policy=policy or fallback(), rules=rules, words=rules_in_words(rules))
 
 
 def fallback() -> Policy:

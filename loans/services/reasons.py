@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from loans.models import AttributeDefinition
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlcore.risk.base import Scores
-    from mlcore.risk.model import RiskModel
+    from mlcore.risk.model import OneScore, RiskModel
     from mlcore.risk.reasons import Reason
 
 MOST_FAVOURABLE = 3
@@ -31,6 +32,15 @@ def for_scores(model: RiskModel, scores: Scores, frame: pd.DataFrame) -> list[li
         [_said(pack, own, reason, adverse=True) for reason in adverse] + [_said(pack, own, reason, adverse=False) for reason in favourable]
         for adverse, favourable in zip(against, in_favour, strict=True)
     ]
+
+
+def for_one(model: RiskModel, one: OneScore, row: dict[str, Any], attributes: Iterable[AttributeDefinition]) -> list[dict[str, Any]]:
+    """`for_scores` of what `score_one` gave. row: {column: plain value}. attributes: the lender's own, read already."""
+    pack = rulepack.in_force()
+    own = {each.family or each.name: each for each in attributes if each.is_feature}
+    against, in_favour = model.adverse_one(one, row), model.favourable_one(one, row, MOST_FAVOURABLE)
+    said = [_said(pack, own, reason, adverse=True) for reason in against]
+    return said + [_said(pack, own, reason, adverse=False) for reason in in_favour]
 
 
 def _said(pack: rulepack.RulePack, own: dict[str, AttributeDefinition], reason: Reason, *, adverse: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+OUTCOMES = ("approve", "decline", "refer", "counter")
 FOLDER = Path(__file__).resolve().parent.parent / "rulepacks"
 
 
@@ -24,14 +25,35 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class NoticeRules:
+    """days: from an application to the notice of what was decided; offer_days: from an offer to its end; keep_months: after sending."""
+
+    days: int
+    offer_days: int
+    keep_months: int
+    days_source: str
+    offer_source: str
+    keep_source: str
+    checked_on: str
+    no_reasons: tuple[str, ...]
+
+    def is_no_reason(self, text: str) -> bool:
+        """Whether a text only says that some score or standard of the lender's was missed, which tells the applicant nothing."""
+        said = " ".join(text.casefold().split())
+        return any(phrase in said for phrase in self.no_reasons)
+
+
+@dataclass(frozen=True)
 class RulePack:
-    """reasons: {outcome: {code: Reason}} in the pack's order. families: {family: {"code", "text", "for"}}."""
+    """reasons: {outcome: {code: Reason}} in the pack's order. families: {family: {"code", "text", "for"}}. overrides: {code: Reason}."""
 
     name: str
     source: str
     effective_from: str
     reasons: dict[str, dict[str, Reason]]
     families: dict[str, dict[str, str]]
+    overrides: dict[str, Reason]
+    notice: NoticeRules
 
     def reason(self, outcome: str, code: str) -> Reason:
         try:
@@ -55,9 +77,16 @@ class RulePack:
 def read(path: Path) -> RulePack:
     with path.open("rb") as file:
         data = tomllib.load(file)
-    reasons = {outcome: {row["code"]: Reason(**row) for row in data[outcome]} for outcome in ("approve", "decline", "refer")}
+    reasons = {outcome: {row["code"]: Reason(**row) for row in data[outcome]} for outcome in OUTCOMES}
+    notice = data["notice"] | {"checked_on": str(data["notice"]["checked_on"]), "no_reasons": tuple(data["notice"]["no_reasons"])}
     return RulePack(
-        name=data["name"], source=data["source"], effective_from=str(data["effective_from"]), reasons=reasons, families=data["families"]
+        name=data["name"],
+        source=data["source"],
+        effective_from=str(data["effective_from"]),
+        reasons=reasons,
+        families=data["families"],
+        overrides={row["code"]: Reason(**row) for row in data["override"]},
+        notice=NoticeRules(**notice),
     )
 
 

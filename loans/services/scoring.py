@@ -7,10 +7,14 @@ come back is tried in small ones and then alone, so that one application that ki
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -19,7 +23,9 @@ from django.db.models.functions import Now
 
 from loans.models import AmountEstimate, FeatureSnapshot, LoanApplication, ModelKind, Prediction, ScoringJob, ScoringState, Status
 from loans.queries.frames import ScoringFrame, as_snapshot, scoring_frame
-from loans.services import amounts, fraud, policy, reasons, registry, segments
+from loans.services import amounts, fraud, policy, reasons, registry, segments, shadow, webhooks
+from loans.services.bulk import chunk
+from loans.services.valid_scores import check
 
 if TYPE_CHECKING:
     from mlcore.risk.base import Scores
@@ -27,12 +33,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SECOND_TRY_BATCH = 25
+# A round tries a whole lost batch again: behind a queue of new ones, one small batch a round would leave it waiting for forty rounds.
+SECOND_TRIES_A_ROUND = 40
 ALONE_A_ROUND = 25
-ADDITIVITY = 1e-6
-
-
-class InvalidScore(Exception):
-    """A model's answer that must not be stored: not finite, out of range, or with contributions that don't add up to it."""
+# From so many on as columns: below, building them costs more than it saves. A last attempt is alone, and so goes the other way.
+AS_COLUMNS_FROM = 20
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,48 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+@functools.cache
+def _place() -> str:
+    """Which machine's process numbers ours is one of; "" where that can't be told, and then nobody judges by the number."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]  # containers share it, machines of one name don't
+        return f"@{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
+
+
+def claimant() -> str:
+    """Who claims: more than a name, so that who shares its process numbers can tell whether it still lives."""
+    return worker_name() + _place()
+
+
+def release_of_the_dead() -> int:
+    """Make due what processes of this machine had claimed that live no more, without waiting for the lease. Returns how many jobs.
+
+    A process that is gone can't store anything, so nothing is done twice; a number that was given to another process since only means
+    that its lease is waited for.
+    """
+    if not _place():
+        return 0
+    here = f"{socket.gethostname()}:"
+    claimants = ScoringJob.objects.filter(state=ScoringState.RUNNING, claimed_by__startswith=here, claimed_by__endswith=_place())
+    dead = [name for name in claimants.order_by().values_list("claimed_by", flat=True).distinct() if not _lives(name)]
+    if not dead:
+        return 0
+    return claimants.filter(claimed_by__in=dead).update(lease_until=Now() - timedelta(milliseconds=1))
+
+
+def _lives(claimant: str) -> bool:
+    number = claimant.removesuffix(_place()).rpartition(":")[2]
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, OverflowError):
+        return True
+    return True
+
+
 # The rows are chosen in a materialised CTE: inside `IN (…)` the planner may run the choice once a row, and a LIMIT of 1 claims them all.
 _CLAIM = """
     WITH due AS MATERIALIZED (
@@ -76,13 +123,16 @@ def _claim(*, least: int, most: int, limit: int, job: int | None = None) -> list
     with connection.cursor() as cursor:
         cursor.execute(
             _CLAIM,
-            {"worker": worker_name(), "lease": settings.SCORING_LEASE_SECONDS, "least": least, "most": most, "limit": limit, "job": job},
+            {"worker": claimant(), "lease": settings.SCORING_LEASE_SECONDS, "least": least, "most": most, "limit": limit, "job": job},
         )
         return [Claim(*row) for row in cursor.fetchall()]
 
 
-def score_pending(*, limit: int | None = None) -> Scored:
-    """Score one round of what is due: a full batch of first attempts, a small one of second attempts, and a few later ones, each alone."""
+def score_pending(*, limit: int | None = None, stop: Callable[[], bool] = lambda: False) -> Scored:
+    """Score one round of what is due: a full batch of first attempts, small ones of second attempts, and a few later ones, each alone.
+
+    stop: asked before each claim; where it says so, what is claimed is finished and no more is claimed.
+    """
     try:
         serving = registry.champion()
     except registry.NoChampion:
@@ -90,12 +140,12 @@ def score_pending(*, limit: int | None = None) -> Scored:
     full = limit or settings.SCORING_BATCH_SIZE
     last = settings.SCORING_MAX_ATTEMPTS - 1
     total = Scored()
-    for least, most, size in ((0, 0, full), (1, 1, SECOND_TRY_BATCH), *((2, last, 1),) * ALONE_A_ROUND):
-        claims = _claim(least=least, most=most, limit=size)
-        if claims:
+    for least, most, size, times in ((0, 0, full, 1), (1, 1, SECOND_TRY_BATCH, SECOND_TRIES_A_ROUND), (2, last, 1, ALONE_A_ROUND)):
+        for _ in range(times):
+            claims = [] if stop() else _claim(least=least, most=most, limit=size)
+            if not claims:
+                break
             total += _score_claims(claims, serving)
-        elif least == 2:
-            break
     give_up_on_exhausted()
     return total
 
@@ -123,23 +173,14 @@ def _score_claims(claims: list[Claim], serving: registry.Serving) -> Scored:
 
 def _score_and_store(claims: list[Claim], serving: registry.Serving) -> int:
     fraud.link_quietly()
+    if len(claims) >= AS_COLUMNS_FROM:
+        # Not on a second try: whatever brought the first one down, it must not be the shadow again.
+        first = all(claim.attempt == 1 for claim in claims)
+        return chunk.score_claimed({claim.application_id: claim.job_id for claim in claims}, lambda: _held(claims), with_shadow=first)
     features = scoring_frame([claim.application_id for claim in claims], serving.model.schema)
     scores = serving.model.score(features.frame, features.submitted_at)
     check(scores)
     return _store(claims, serving, features, scores)
-
-
-def check(scores: Scores) -> None:
-    """Raises InvalidScore unless every probability is one, and every score is its baseline plus its contributions to 1e-6."""
-    import numpy as np
-
-    if not (np.isfinite(scores.probability).all() and np.isfinite(scores.log_odds).all() and np.isfinite(scores.contributions).all()):
-        raise InvalidScore("The model answered with a number that is not finite.")
-    if ((scores.probability < 0) | (scores.probability > 1)).any():
-        raise InvalidScore("The model answered with a probability outside 0 to 1.")
-    gap = np.abs(scores.baseline + scores.contributions.sum(axis=1) - scores.log_odds).max(initial=0.0)
-    if not gap <= ADDITIVITY:
-        raise InvalidScore(f"Contributions miss the score by {gap:.2g}; at most {ADDITIVITY:g} is allowed.")
 
 
 def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFrame, scores: Scores) -> int:
@@ -152,6 +193,8 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
     terms = policy.in_force()
     ranges = amounts.estimates_quietly({claim.application_id: claim.job_id for claim in claims})
     groups = segments.assignments_quietly({claim.application_id: claim.job_id for claim in claims})
+    # Not on a second try: whatever brought the first one down, it must not be the shadow again.
+    shadowed = shadow.predictions_quietly({claim.application_id: claim.job_id for claim in claims if claim.attempt == 1})
     with transaction.atomic():
         held = _held(claims)
         predictions, rests, updates = [], [], []
@@ -170,6 +213,7 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
                     probability=probability,
                     log_odds=float(scores.log_odds[row]),
                     baseline=float(scores.baseline),
+                    baseline_kind=model.baseline.kind,
                     grade=str(grades[row]),
                     points=int(points[row]),
                     contributions=dict(zip(scores.features, scores.contributions[row].tolist(), strict=True)),
@@ -185,11 +229,13 @@ def _store(claims: list[Claim], serving: registry.Serving, features: ScoringFram
         FeatureSnapshot.objects.bulk_create(rests)
         AmountEstimate.objects.bulk_create([each for each in ranges if each.scoring_job_id in held])
         segments.store([each for each in groups if each.scoring_job_id in held])
+        shadow.store_quietly([each for each in shadowed if each.scoring_job_id in held])
         _show_on_applications(updates)
         fraud.assess_quietly([prediction.application_id for prediction in predictions])
         ScoringJob.objects.filter(pk__in=[prediction.scoring_job_id for prediction in predictions]).update(
             state=ScoringState.DONE, finished_at=Now(), lease_until=None, error=""
         )
+        webhooks.send("application.scored", predictions, status="scored")
     return len(predictions)
 
 
@@ -244,6 +290,7 @@ def give_up_on_exhausted() -> int:
         LoanApplication.objects.filter(pk__in=[job.application_id for job in jobs], status=Status.RECEIVED).update(
             status=Status.NEEDS_REVIEW
         )
+        webhooks.send("application.scored", jobs, status="needs_review")
     logger.error("Gave %d applications to a person after %d attempts to score them.", len(jobs), settings.SCORING_MAX_ATTEMPTS)
     return len(jobs)
 

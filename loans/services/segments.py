@@ -40,6 +40,8 @@ def fit(*, seed: int, progress: Progress) -> tuple[Any, dict[str, Any], Any]:
         seed=seed,
         progress=progress,
     )
+    if everyone.left_out:
+        result.report["warnings"].append(f"{everyone.left_out:,} applications are dated in the future and are left out: check their dates.")
     return result.model, result.report, everyone
 
 

@@ -14,33 +14,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 
-from loans.models import ModelKind, RunState, TrainingRun
-from loans.queries.frames import OutcomeFrame, outcome_frame, schema_in_force
-from loans.services import policy, registry, segments
+from loans.models import ModelKind, ModelVersion, RunState, TrainingRun
+from loans.services import policy, promotion, registry, segments, shadow, training_rows
+from loans.services.comparators import comparators
+from loans.services.fraud import learning
 from loans.services.scoring import worker_name
+from loans.services.training_rows import TrainingRefused
 from loans.services.wakeups import wake_training
 from mlcore.cluster import spread
 from mlcore.progress import Cancelled, Progress, part, silent
-
-if TYPE_CHECKING:
-    from mlcore.labels import Labels
-    from mlcore.risk.base import Dataset
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 REPORT_EVERY_SECONDS = 0.5
-
-
-class TrainingRefused(Exception):
-    """This training can't be done; the message says why and what to do."""
 
 
 class TrainingAlreadyActive(TrainingRefused):
@@ -185,6 +181,8 @@ def _train(run: TrainingRun, progress: Progress) -> None:
             fingerprint=fitted.fingerprint,
             synthetic=fitted.synthetic,
             created_by=run.started_by,
+            golden=fitted.golden,
+            learned_until=fitted.learned_until,
         )
         _ours(run).update(
             state=RunState.DONE,
@@ -196,6 +194,7 @@ def _train(run: TrainingRun, progress: Progress) -> None:
             model_version=version,
             peak_memory_mb=peak_memory_mb(),
         )
+    _shadow_at_once(version)
     if run.kind == ModelKind.SEGMENTS and version.is_champion:
         segments.assign_open_quietly()
 
@@ -208,80 +207,96 @@ class _Fitted:
     rows: int = 0
     fingerprint: str = ""
     synthetic: bool = False
+    golden: dict[str, Any] | None = None
+    learned_until: datetime | None = None
+
+    def remembering(self, frame: Any, submitted_at: Any) -> _Fitted:
+        """With golden rows drawn from what it learned from, and when the latest of that was."""
+        from mlcore import golden
+
+        latest = None if submitted_at is None else submitted_at.max()
+        known = latest is not None and latest == latest  # NaT is not itself
+        return replace(
+            self,
+            golden=golden.draw(frame, submitted_at, self.model.schema),
+            learned_until=latest.to_pydatetime() if known else None,
+        )
 
 
-def _of_labels(fit: Callable[[TrainingRun, Dataset, Labels, Progress], _Fitted]) -> Callable[[TrainingRun, Progress], _Fitted]:
+def _of_labels(fit: Callable[[TrainingRun, training_rows.Gathered, Progress], _Fitted]) -> Callable[[TrainingRun, Progress], _Fitted]:
     """A fit that learns from outcomes, given the loans that have one."""
 
     def learned(run: TrainingRun, progress: Progress) -> _Fitted:
-        schema = schema_in_force()
-        loans = outcome_frame(schema)
-        data, labels = _labelled(loans, schema)
-        fitted = fit(run, data, labels, part(progress, 0.05, 0.97))
+        found = training_rows.gathered(run.kind, seed=run.seed)
+        data, loans = found.data, found.loans
+        fitted = fit(run, found, part(progress, 0.05, 0.97))
         # Counted, never treated as good: an application that was declined has no outcome.
         report = fitted.report | {"without_outcome": {"declined": loans.declined, "undecided": loans.undecided}}
-        return replace(fitted, report=report, rows=len(data), fingerprint=loans.fingerprint, synthetic=loans.synthetic)
+        report |= {"held_back": found.held_back, "sample": found.sample}
+        # What monitoring holds later windows against.
+        report["learned_from"] = {"first": data.submitted_at.min().isoformat(), "until": data.submitted_at.max().isoformat()}
+        made = replace(fitted, report=report, rows=len(data), fingerprint=loans.fingerprint, synthetic=loans.synthetic)
+        return made.remembering(data.frame, data.submitted_at)
 
     return learned
 
 
-def _fit_default_risk(run: TrainingRun, data: Dataset, labels: Labels, progress: Progress) -> _Fitted:
+def _fit_default_risk(run: TrainingRun, found: training_rows.Gathered, progress: Progress) -> _Fitted:
     from mlcore.risk.train import train_default_risk
 
     terms = policy.in_force().policy
     result = train_default_risk(
-        data, seed=run.seed, labels=labels, terms=policy.profit_terms(), cutoff=terms.approve_below, progress=progress
+        found.data,
+        seed=run.seed,
+        labels=found.labels,
+        cut=found.cut,
+        terms=policy.profit_terms(),
+        cutoff=terms.approve_below,
+        baseline=settings.REASON_BASELINE,
+        now=timezone.now(),
+        augment=settings.TRAINING_AUGMENT,
+        comparators=comparators(found.data),
+        progress=progress,
     )
     return _Fitted(result.model, result.model.name, result.report)
 
 
-def _fit_loan_amount(run: TrainingRun, data: Dataset, labels: Labels, progress: Progress) -> _Fitted:
+def _fit_loan_amount(run: TrainingRun, found: training_rows.Gathered, progress: Progress) -> _Fitted:
     from mlcore.amount.train import train_amount
 
-    result = train_amount(data, seed=run.seed, progress=progress)
-    return _Fitted(result.model, "quantiles", result.report | {"labels": labels.report()})
+    result = train_amount(found.data, seed=run.seed, progress=progress)
+    return _Fitted(result.model, "quantiles", result.report | {"labels": found.labels.report()})
 
 
 def _fit_segments(run: TrainingRun, progress: Progress) -> _Fitted:
     model, report, data = segments.fit(seed=run.seed, progress=part(progress, 0.05, 0.97))
-    return _Fitted(model, model.name, report, len(data), data.fingerprint, data.synthetic)
+    fitted = _Fitted(model, model.name, report, len(data), data.fingerprint, data.synthetic)
+    return fitted.remembering(data.frame, data.submitted_at)
+
+
+def _fit_fraud(run: TrainingRun, progress: Progress) -> _Fitted:
+    made = learning.fit(seed=run.seed, progress=part(progress, 0.02, 0.97))
+    model, report, material = made.result.model, made.result.report, made.material
+    fitted = _Fitted(model, model.name, report, int(material.usual.sum()), made.fingerprint, made.synthetic)
+    return fitted.remembering(material.frame, material.submitted_at)
 
 
 _FITS: dict[str, Callable[[TrainingRun, Progress], _Fitted]] = {
     ModelKind.DEFAULT_RISK: _of_labels(_fit_default_risk),
     ModelKind.LOAN_AMOUNT: _of_labels(_fit_loan_amount),
     ModelKind.SEGMENTS: _fit_segments,
+    ModelKind.FRAUD: _fit_fraud,
 }
 
 
-def _labelled(loans: OutcomeFrame, schema: Any) -> tuple[Dataset, Labels]:
-    """The rows that have a label, and what became of the others. Raises TrainingRefused where there is nothing to learn from."""
-    from mlcore.labels import LabelPolicy, label
-    from mlcore.risk.base import Dataset
-
-    window = settings.OUTCOME_WINDOW_MONTHS or None
-    labels = label(
-        loans.outcomes["state"],
-        submitted_at=loans.submitted_at,
-        outcome_at=loans.outcomes["defaulted_on"],
-        policy=LabelPolicy(window_months=window),
-    )
-    known = labels.known
-    defaults = int((labels.default[known] == 1).sum())
-    if not known.any() or defaults == 0 or defaults == int(known.sum()):
-        raise TrainingRefused(
-            f"There are {int(known.sum())} loans with a known outcome, {defaults} of them defaults: a model needs both. "
-            "Import past loans with their outcomes: manage.py import_loans FILE --mapping NAME"
-        )
-    everything = Dataset(
-        frame=loans.frame,
-        default=labels.default,
-        schema=schema,
-        submitted_at=loans.submitted_at,
-        amount=loans.frame["amount"].to_numpy(),
-        protected=loans.protected if len(loans.protected.columns) else None,
-    )
-    return everything.take(known), labels
+def _shadow_at_once(version: ModelVersion) -> None:
+    """Where the promotion policy says so and no other version is there. What refuses the shadow does not undo the training."""
+    if version.is_champion or version.kind not in shadow.KINDS or not promotion.policy_for(version.kind).shadow_at_once:
+        return
+    try:
+        shadow.start(version, by=None, reason="The promotion policy puts a new version into shadow.")
+    except shadow.NotShadowable as refusal:
+        logger.info("%s did not go into shadow: %s", version, refusal)
 
 
 def _finish(run: TrainingRun, state: str, *, step: str = "", error: str = "") -> None:

@@ -6,8 +6,9 @@ import logging
 
 from celery import shared_task
 
-from loans.services import fraud
-from loans.services.fraud import model
+from loans.models import ModelKind
+from loans.services import fraud, training
+from loans.services.fraud import learning
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,11 @@ def sweep_fraud() -> None:
 
 @shared_task(name="loans.train_fraud", acks_late=False, ignore_result=True)
 def train_fraud() -> None:
+    """A candidate by the clock: what is usual changes slowly, and findings become labels after weeks. A person promotes it."""
+    if not learning.enough_to_learn():
+        logger.info("No training for fraud: too few applications yet.")
+        return
     try:
-        model.train()
-    except model.NothingToLearn as error:
-        logger.info("No fraud model: %s", error)
+        training.start_training(ModelKind.FRAUD, by=None)
+    except training.TrainingAlreadyActive as error:
+        logger.info("%s", error)

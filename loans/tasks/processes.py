@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import logging
+import mmap
 from typing import Any
 
-from celery.signals import beat_init, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import beat_init, task_postrun, task_prerun, worker_process_init, worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import DatabaseError
 
+from loans.services import request_id
+
 logger = logging.getLogger(__name__)
 _beating: list[Any] = []
+_tokens: list[Any] = []
+# One byte that parent and children share: SIGTERM reaches the parent alone, and a lock could be held by a child that was killed.
+_stopping = mmap.mmap(-1, 1)
+
+
+def told_to_stop() -> bool:
+    """Whether this worker was asked to end (SIGTERM): finish what is claimed, claim no more."""
+    return _stopping[0] != 0
 
 
 @worker_ready.connect
@@ -32,8 +43,21 @@ def _beat_lives(**kwargs: Any) -> None:
 
 @worker_shutting_down.connect
 def _worker_leaves(**kwargs: Any) -> None:
+    _stopping[0] = 1
     for stop in _beating:
         stop.set()
+
+
+@task_prerun.connect
+def _take_request_id(task: Any = None, **kwargs: Any) -> None:
+    said = getattr(task.request, "request_id", None) or (task.request.headers or {}).get("request_id")
+    _tokens.append(request_id.current.set(request_id.from_header(said) if said else f"task-{str(task.request.id)[:8]}"))
+
+
+@task_postrun.connect
+def _drop_request_id(**kwargs: Any) -> None:
+    if _tokens:
+        request_id.current.reset(_tokens.pop())
 
 
 @worker_process_init.connect
