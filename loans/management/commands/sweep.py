@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from loans.services import heartbeats, sweeping
+from loans.services import heartbeats, sweeping, webhooks
 
 
 class Command(BaseCommand):
-    help = "Look for due scoring jobs and orphaned trainings, and send for them again. Runs until SIGTERM or Ctrl-C."
+    help = "Look for due scoring jobs and orphaned trainings, and send for them again; deliver webhooks. Runs until SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: Any) -> None:
         parser.add_argument("--once", action="store_true", help="One look, then end.")
@@ -26,5 +26,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         self.stdout.write("Sweeping. Ctrl-C ends it.")
+        courier = webhooks.keep_delivering(stop)
         sweeping.run(stop)
+        courier.join(timeout=webhooks.SECONDS + 5)  # what is on its way gets its answer noted
         heartbeats.leave()

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from loans.management.progress import terminal_progress
-from loans.models import ModelKind, RunState, TrainingRun
+from loans.models import ModelKind, ModelState, RunState, TrainingRun
 from loans.services import training
 
 
@@ -57,9 +57,13 @@ class Command(BaseCommand):
                 f"The training ended as “{done.get_state_display().lower()}”: {done.error}" if done else "Another worker took the run."
             )
         version = done.model_version
-        state = "serves now" if version.is_champion else "waits for promotion"
+        version.refresh_from_db(fields=["state"])
+        waits = "scores in shadow and waits for promotion" if version.state == ModelState.SHADOW else "waits for promotion"
+        state = "serves now" if version.is_champion else waits
         self.stdout.write(f"{version} ({version.algorithm}) {state}: {headline(version.report)}")
-        learned = "applications" if kind == ModelKind.SEGMENTS else "labelled loans"
+        for warning in version.report.get("warnings") or [] if kind == ModelKind.FRAUD else []:
+            self.stdout.write(self.style.WARNING(warning))
+        learned = "applications" if kind in (ModelKind.SEGMENTS, ModelKind.FRAUD) else "labelled loans"
         self.stdout.write(f"{done.rows:,} {learned}, {done.seconds:.1f} s, peak memory {done.peak_memory_mb:,.0f} MB.")
 
     def _fail(self, message: str) -> None:
