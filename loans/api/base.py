@@ -13,6 +13,7 @@ from loans.api.pagination import KeysetPagination
 from loans.api.permissions import Scoped
 from loans.api.problems import InvalidRequest
 from loans.api.schema import DeskSchema
+from loans.api.throttles import PerClient
 
 
 class DeskView(GenericAPIView):
@@ -26,6 +27,7 @@ class DeskView(GenericAPIView):
     parameters: ClassVar[tuple[str, ...]] = ()
     orderings: ClassVar[tuple[str, ...]] = ("-id", "id")
     permission_classes = (Scoped,)
+    throttle_classes = (PerClient,)
     pagination_class = KeysetPagination
     schema = DeskSchema()
     http_method_names = ("get", "head", "post")  # OPTIONS would describe the views a second time, and worse than the schema

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
@@ -10,12 +11,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from loans.api.base import DeskView
-from loans.api.fields import CountField, StrictSerializer, TextField
+from loans.api.fields import CountField, MoneyField, RatioField, StrictSerializer, TextField
+from loans.api.idempotency import IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, idempotent
 from loans.api.permissions import visible_application
-from loans.models import Decision, Status
+from loans.models import Decision, DecisionProposal, ProposalState, Status
 from loans.models.decision import Outcome
-from loans.models.fields import FieldSpec
+from loans.models.fields import APPLICATION_FIELDS, FieldSpec
 from loans.services import decisions, rulepack
+from loans.services.idempotency import Answer
 
 
 class DecisionSerializer(serializers.Serializer):
@@ -26,7 +29,11 @@ class DecisionSerializer(serializers.Serializer):
     reason_text = serializers.CharField(help_text="The reason as it read on the day.")
     note = serializers.SerializerMethodField(help_text="Null for whoever may not see the desk's own notes (loans.view_decision).")
     officer = serializers.SerializerMethodField(help_text="Who decided; null likewise.")
+    second = serializers.SerializerMethodField(help_text="Who confirmed it, where one person was not enough; null likewise.")
     override = serializers.SerializerMethodField(help_text="Whether it goes against the policy's advice; null likewise.")
+    offered_amount = serializers.DecimalField(max_digits=14, decimal_places=2, allow_null=True, help_text="Of a counter-offer.")
+    offered_term_months = serializers.IntegerField(allow_null=True)
+    offered_rate = serializers.DecimalField(max_digits=7, decimal_places=5, allow_null=True, help_text="A year's, as a fraction.")
     prediction = serializers.IntegerField(source="prediction_id", allow_null=True, help_text="The score that it rests on.")
     created_at = serializers.DateTimeField()
 
@@ -35,6 +42,9 @@ class DecisionSerializer(serializers.Serializer):
 
     def get_officer(self, decision: Decision) -> str | None:
         return decision.officer.get_username() if self._sees_desk else None
+
+    def get_second(self, decision: Decision) -> str | None:
+        return decision.second.get_username() if self._sees_desk and decision.second_id else None
 
     def get_override(self, decision: Decision) -> bool | None:
         return decision.override if self._sees_desk else None
@@ -52,6 +62,17 @@ class DecisionsSerializer(serializers.Serializer):
     history = DecisionSerializer(many=True, help_text="All decisions, the latest first.")
 
 
+class ProposalSerializer(serializers.Serializer):
+    id = serializers.IntegerField()
+    application = serializers.IntegerField(source="application_id")
+    outcome = serializers.ChoiceField(choices=Outcome.choices)
+    reason = serializers.CharField()
+    note = serializers.CharField()
+    needs = serializers.ListField(child=serializers.CharField(), help_text="Why one person is not enough: `limit`, `advice`.")
+    state = serializers.ChoiceField(choices=ProposalState.choices)
+    created_at = serializers.DateTimeField()
+
+
 class DecisionInputSerializer(StrictSerializer):
     outcome = serializers.ChoiceField(choices=Outcome.choices)
     reason = TextField(FieldSpec("code", "Reason", max_length=64, required=True), help_text="A code of /api/v1/decision-reasons/.")
@@ -60,11 +81,23 @@ class DecisionInputSerializer(StrictSerializer):
         FieldSpec("count", "Prediction", minimum=1, maximum=2**63 - 1), required=False, allow_null=True, default=None,
         help_text="Id of the prediction that you looked at: where the current one is another, nothing is decided and the answer is 409.",
     )  # fmt: skip
+    override_reason = TextField(
+        FieldSpec("code", "Why against the advice", max_length=64), required=False, default="",
+        help_text="Needed against the advice, with a note: a code of /api/v1/decision-reasons/ whose outcome is `override`.",
+    )  # fmt: skip
+    offered_amount = MoneyField(
+        APPLICATION_FIELDS["amount"], required=False, allow_null=True, default=None, help_text="Needed for a counter-offer."
+    )
+    offered_term_months = CountField(APPLICATION_FIELDS["term_months"], required=False, allow_null=True, default=None)
+    offered_rate = RatioField(
+        FieldSpec("ratio", "Rate offered", minimum=0, maximum=10), required=False, allow_null=True, default=None,
+        help_text="A year's, as a fraction.",
+    )  # fmt: skip
 
 
 class ApplicationDecision(DeskView):
     scopes: ClassVar = {"GET": "read", "POST": "decide"}
-    problems: ClassVar = {"POST": ("already-decided", "score-changed", "not-decidable")}
+    problems: ClassVar = {"POST": ("already-decided", "score-changed", "not-decidable", *IDEMPOTENCY_PROBLEMS)}
     serializer_class = DecisionsSerializer
     queryset = Decision.objects.none()
 
@@ -80,19 +113,34 @@ class ApplicationDecision(DeskView):
         operation_id="applications_decision_create",
         summary="Decide an application",
         request=DecisionInputSerializer,
-        responses={201: DecisionSerializer},
+        parameters=[IDEMPOTENCY_KEY],
+        responses={201: DecisionSerializer, 202: ProposalSerializer},
     )
     def post(self, request: Request, pk: int) -> Response:
-        """Decide the application in your name. Append-only: a decision is never changed, and approve and decline are final."""
+        """Decide the application in your name. Append-only: a decision is never changed, and approve and decline are final.
+
+        Above your limit or against the advice it is proposed instead (202): a second person confirms it in the desk.
+        """
         visible_application(request, pk)
         given = DecisionInputSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        decision = decisions.decide(pk, officer=request.user, **given.validated_data)
-        return Response(DecisionSerializer(decision, context=self.get_serializer_context()).data, status=201)
+
+        wanted = dict(given.validated_data)
+        amount, term, rate = (wanted.pop(name) for name in ("offered_amount", "offered_term_months", "offered_rate"))
+        if amount is not None:
+            wanted["offer"] = decisions.Offer(amount, term, None if rate is None else Decimal(str(rate)))
+
+        def decide() -> Answer:
+            made = decisions.decide(pk, officer=request.user, actor=request.auth, **wanted)
+            if isinstance(made, DecisionProposal):
+                return Answer(202, ProposalSerializer(made).data, "", [pk])
+            return Answer(201, DecisionSerializer(made, context=self.get_serializer_context()).data, "", [pk])
+
+        return idempotent(request, decide)
 
 
 class DecisionReasonSerializer(serializers.Serializer):
-    outcome = serializers.ChoiceField(choices=Outcome.choices)
+    outcome = serializers.CharField(help_text="The outcome that it is a reason for; `override`: why a decision goes against the advice.")
     code = serializers.CharField()
     text = serializers.CharField()
     note_required = serializers.BooleanField()
@@ -116,6 +164,9 @@ class DecisionReasons(DeskView):
             {"outcome": outcome, "code": reason.code, "text": reason.text, "note_required": reason.note_required}
             for outcome, by_code in pack.reasons.items()
             for reason in by_code.values()
+        ]
+        reasons += [
+            {"outcome": "override", "code": each.code, "text": each.text, "note_required": True} for each in pack.overrides.values()
         ]
         data = {"rule_pack": pack.name, "source": pack.source, "effective_from": pack.effective_from, "reasons": reasons}
         return Response(DecisionReasonsSerializer(data).data)

@@ -5,6 +5,7 @@ DRF's own fields take what only looks like a value: true for 1, "1_0" for 10, Na
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from datetime import UTC, date, datetime
@@ -27,10 +28,15 @@ def _plain(number: float) -> str:
     return f"{number:,.2f}".rstrip("0").rstrip(".")
 
 
+@functools.cache
+def _exactly(limit: float) -> Decimal:
+    return Decimal(str(limit))
+
+
 def _refuse_outside(value: float | Decimal, spec: FieldSpec) -> None:
-    if spec.minimum is not None and value < Decimal(str(spec.minimum)):
+    if spec.minimum is not None and value < _exactly(spec.minimum):
         raise serializers.ValidationError(f"must be at least {_plain(spec.minimum)}")
-    if spec.maximum is not None and value > Decimal(str(spec.maximum)):
+    if spec.maximum is not None and value > _exactly(spec.maximum):
         raise serializers.ValidationError(f"must be at most {_plain(spec.maximum)}")
 
 

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from loans.api.base import DeskView
-from loans.models import FlagKind, FlagState, FraudFlag, Severity
+from loans.models import AssessmentState, FlagKind, FlagState, FraudAssessment, FraudFlag, LoanApplication, Severity
 
 VIEW = "loans.view_fraudflag"
 
@@ -33,6 +33,38 @@ class FraudFlagSerializer(serializers.Serializer):
     assignee = serializers.CharField(source="assignee.username", default=None, allow_null=True)
     disposed_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
+
+
+class FlagSummarySerializer(serializers.Serializer):
+    """A flag on an application; all that it rests on is at its `url`."""
+
+    id = serializers.IntegerField()
+    url = serializers.HyperlinkedIdentityField(view_name="api:fraud-flag", lookup_field="pk")
+    kind = serializers.ChoiceField(choices=FlagKind.choices)
+    severity = serializers.ChoiceField(choices=Severity.choices, help_text="0 sample, 1 low, 2 medium, 3 high, 4 critical.")
+    state = serializers.ChoiceField(choices=FlagState.choices)
+    snoozed_until = serializers.DateTimeField(allow_null=True)
+    in_words = serializers.CharField(help_text="What speaks against the application, the weightiest first.")
+    created_at = serializers.DateTimeField()
+
+
+class ApplicationFraudSerializer(serializers.Serializer):
+    """What the search for fraud made of an application. No flag is a pass only where the state is `assessed`."""
+
+    state = serializers.ChoiceField(choices=AssessmentState.choices)
+    score = serializers.FloatField(allow_null=True, min_value=0, max_value=1)
+    calibrated = serializers.BooleanField(help_text="Whether the score is a probability, or a ranking by stated weights.")
+    flags = FlagSummarySerializer(many=True)
+
+
+def fraud_of(application: LoanApplication, user: Any) -> FraudAssessment | None:
+    """For `ApplicationFraudSerializer`; None for whoever may not view flags."""
+    if not user.has_perm(VIEW):
+        return None
+    found = FraudAssessment.objects.filter(pk=application.pk).first()
+    if found is not None:
+        found.flags = list(FraudFlag.objects.visible_to(user).filter(application=application).order_by("-severity", "pk"))
+    return found
 
 
 class FraudFlagFilter(filters.FilterSet):

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from loans.api.renderers import MetricsRenderer
 from loans.models import ApiKey
-from loans.services import health
+from loans.services import health, metrics
 
 
 @never_cache
@@ -65,7 +65,16 @@ class MetricsView(APIView):
             "# HELP loandesk_champion_version Version of the serving default-risk model, 0 where none serves.",
             "# TYPE loandesk_champion_version gauge",
             f'loandesk_champion_version{{kind="default_risk"}} {work.champion}',
+            "# HELP loandesk_webhook_deliveries Notices owed (pending) and given up (failed).",
+            "# TYPE loandesk_webhook_deliveries gauge",
+            *(f'loandesk_webhook_deliveries{{state="{state}"}} {count}' for state, count in work.webhooks.items()),
+            "# HELP loandesk_heartbeat_age_seconds Since the last sign of life, by kind of process.",
+            "# TYPE loandesk_heartbeat_age_seconds gauge",
+            *(f'loandesk_heartbeat_age_seconds{{role="{role}"}} {age:.3f}' for role, age in work.heartbeats.items()),
+            "# HELP loandesk_partitions_ahead Coming months with a partition, by growing table; -1: rows had none of their month.",
+            "# TYPE loandesk_partitions_ahead gauge",
+            *(f'loandesk_partitions_ahead{{table="{name}"}} {number}' for name, number in work.months.items()),
         ]
-        answer = Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
+        answer = Response("\n".join(lines) + "\n" + metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
         answer["Cache-Control"] = "no-store"
         return answer

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from loans.api import problems, request_id
+from loans.api import problems
+from loans.services import metrics, request_id
 
 
 class RequestIdMiddleware:
@@ -17,11 +19,13 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.request_id = request_id.from_header(request.headers.get("X-Request-ID"))
-        token = request_id.current.set(request.request_id)
+        token, began = request_id.current.set(request.request_id), time.monotonic()
         try:
             response = self._as_problem(request, self.get_response(request))
         finally:
             request_id.current.reset(token)
+        match = request.resolver_match
+        metrics.answered(match.view_name if match else "none", request.method, response.status_code, time.monotonic() - began)
         response["X-Request-ID"] = request.request_id
         return response
 

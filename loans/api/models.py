@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import F
+from django.db.models.functions import Coalesce
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -16,6 +17,9 @@ from loans.models import ModelKind, ModelState, ModelVersion
 
 # Name here: name in a report (`mlcore.metrics`).
 HEADLINE = {"auc": "auc", "ks": "ks", "brier": "brier", "log_loss": "log_loss", "observed_expected": "oe", "profit": "profit"}
+HEADLINE |= {"recall_at_5fpr": "recall_at_5fpr"}  # of fraud models
+FIGURES = ("report__champion__figures", "report__judged__figures__merged", "report__judged__figures__weights")
+"""Where a report has them; of a fraud model those of what serves, with what it learned from findings or without."""
 BASELINES = ("prior_auc", "majority_accuracy", "default_rate")
 
 
@@ -40,8 +44,8 @@ class ModelVersionSerializer(serializers.Serializer):
     synthetic = serializers.BooleanField(help_text="Trained on generated applications: worth nothing for real ones.")
     created_at = serializers.DateTimeField()
     promoted_at = serializers.DateTimeField(allow_null=True)
-    rows = serializers.IntegerField(allow_null=True, help_text="Loans with a known outcome that it learned from.")
-    figures = serializers.SerializerMethodField(help_text="Measured on loans that it had not seen, with their intervals.")
+    rows = serializers.IntegerField(allow_null=True, help_text="Loans that it learned from; of segments and fraud: applications.")
+    figures = serializers.SerializerMethodField(help_text="Measured on loans (of fraud: findings) that it had not seen, with intervals.")
     baselines = serializers.SerializerMethodField(help_text="What the figures have to be read against.")
 
     @extend_schema_field(serializers.DictField(child=FigureSerializer()))
@@ -73,7 +77,7 @@ class ModelList(DeskView):
     filterset_class = ModelFilter
     # A report has hundreds of kilobytes: the parts wanted are taken out of it by the database.
     queryset = ModelVersion.objects.defer("report").annotate(
-        rows=F("report__data__rows"), figures=F("report__champion__figures"), baselines=F("report__baselines")
+        rows=F("report__data__rows"), figures=Coalesce(*map(F, FIGURES)), baselines=F("report__baselines")
     )
 
     @extend_schema(operation_id="models_list", summary="List model versions", responses=ModelVersionSerializer(many=True))

@@ -57,7 +57,7 @@ class StrictJSONParser(BaseParser):
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: dict | None = None) -> Any:
         request = (parser_context or {}).get("request")
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit = getattr((parser_context or {}).get("view"), "max_bytes", None) or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         too_large = TooLarge(f"The body has more than {limit:,} bytes, which is the limit.")
         if request is not None:
             charset = request.content_params.get("charset", "utf-8") if hasattr(request, "content_params") else "utf-8"
@@ -74,9 +74,7 @@ class StrictJSONParser(BaseParser):
 def loads(body: bytes) -> Any:
     """The JSON value of these bytes. Raises Malformed with what is wrong and, where it can be told, at which field."""
     try:
-        value = json.loads(
-            body.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_decimal
-        )
+        value = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_decimal)
     except UnicodeDecodeError as error:
         raise Malformed(f"Byte {error.start + 1} is not UTF-8.") from None
     except json.JSONDecodeError as error:

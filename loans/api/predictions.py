@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -11,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from loans.api.base import DeskView
-from loans.models import LoanApplication, ModelKind, Prediction
+from loans.models import BaselineKind, LoanApplication, ModelKind, Prediction
+from loans.queries.partitions import written
 
 
 class ReasonSerializer(serializers.Serializer):
@@ -60,7 +62,8 @@ class PredictionSerializer(serializers.Serializer):
     grade = serializers.CharField()
     points = serializers.IntegerField()
     log_odds = serializers.FloatField(help_text="= baseline + the sum of all contributions.")
-    baseline = serializers.FloatField()
+    baseline = serializers.FloatField(help_text="Log-odds of the applicants that the contributions and reasons compare with.")
+    baseline_kind = serializers.ChoiceField(choices=BaselineKind.choices, help_text="Who these applicants are.")
     advice = serializers.CharField(help_text="What the policy in force makes of it: approve, refer or decline; empty where there was none.")
     knock_outs = _Stored(KnockOutSerializer(many=True), help_text="Rules that ruled the application out whatever its score.")
     reasons = _Stored(ReasonSerializer(many=True), help_text="At most four against, then up to three for, the weightiest first.")
@@ -74,6 +77,12 @@ class PredictionFilter(filters.FilterSet):
     version = filters.NumberFilter(field_name="model_version__version", min_value=1, max_value=2**31 - 1, decimal_places=0)
     created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    def filter_queryset(self, queryset: QuerySet) -> QuerySet:
+        """With the ids that a time can have: the index that the list is read in ends there."""
+        asked = {name: self.form.cleaned_data.get(f"created_{after}") for name, after in (("since", "after"), ("before", "before"))}
+        queryset = super().filter_queryset(queryset)
+        return queryset.filter(written(**asked)) if any(asked.values()) else queryset
 
 
 class PredictionList(DeskView):

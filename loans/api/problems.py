@@ -19,8 +19,7 @@ from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.settings import api_settings
 
-from loans.api import request_id
-from loans.services import decisions, intake, rulepack
+from loans.services import decisions, idempotency, intake, request_id, rulepack
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +53,10 @@ KINDS: dict[str, Kind] = {
         Kind("already-decided", 409, "Already decided", "Somebody else's decision stands."),
         Kind("score-changed", 409, "The score has changed", "The application was scored anew since; look at the new score first."),
         Kind("not-decidable", 409, "Not to be decided now", "The application's status does not allow this decision."),
+        Kind("in-flight", 409, "Still being worked on", "A request with this Idempotency-Key has not ended yet; ask again."),
         Kind("too-large", 413, "The body is too large", "`detail` names the limit."),
         Kind("unsupported-media-type", 415, "Unsupported media type", "Send JSON with Content-Type: application/json."),
+        Kind("key-reused", 422, "This key was used before", "An Idempotency-Key names one request; another request takes another."),
         Kind("throttled", 429, "Too many requests", "Try again after the seconds that `Retry-After` names."),
         Kind("unexpected", 500, "Something went wrong here", "It is in our log under `request_id`; quote that."),
         Kind("unavailable", 503, "The database can't be reached", "Nothing was stored; try again."),
@@ -74,13 +75,18 @@ def response(
     kind = KINDS[slug]
     body: dict[str, Any] = {"type": f"/api/problems/{slug}/", "title": kind.title, "status": kind.status, "detail": detail or kind.meaning}
     if errors is not None:
-        found = [{"field": field[:MAX_PATH], "message": message} for field, message in _flat(errors)]
+        found = field_errors(errors)
         body["errors"] = found[:MAX_ERRORS]
         if len(found) > MAX_ERRORS:
             body["detail"] += f" The first {MAX_ERRORS} of {len(found)} errors are listed."
     body |= more | {"request_id": request_id.current.get()}
     # ASCII: a message may quote a lone surrogate, which has no encoding in UTF-8.
     return HttpResponse(json.dumps(body, ensure_ascii=True), status=kind.status, content_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def field_errors(errors: Any) -> list[dict[str, str]]:
+    """[{"field", "message"}] of errors nested as serializers give them."""
+    return [{"field": field[:MAX_PATH], "message": message} for field, message in _flat(errors)]
 
 
 def for_status(status: int) -> HttpResponse:
@@ -159,6 +165,8 @@ _HANDLERS: tuple[tuple[Any, Any], ...] = (
     (decisions.AlreadyDecided, lambda error: response("already-decided", str(error))),
     (decisions.ScoreChanged, lambda error: response("score-changed", str(error))),
     (decisions.DecisionRefused, _decision_refused),
+    (idempotency.InFlight, lambda error: response("in-flight", str(error), headers={"Retry-After": "1"})),
+    (idempotency.KeyReused, lambda error: response("key-reused", str(error))),
     (Malformed, lambda error: response("malformed", str(error.detail), errors=error.errors)),
     (exceptions.ParseError, lambda error: response("malformed", str(error.detail))),
     ((exceptions.NotAuthenticated, exceptions.AuthenticationFailed), _unauthenticated),

@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from loans.api.problems import KINDS, MEDIA_TYPE
 
-EVERYWHERE = ("invalid", "unauthenticated", "forbidden", "not-acceptable", "unexpected", "unavailable")
+EVERYWHERE = ("invalid", "unauthenticated", "forbidden", "not-acceptable", "throttled", "unexpected", "unavailable")
 WITH_BODY = ("malformed", "too-large", "unsupported-media-type")
 
 

@@ -54,6 +54,7 @@ class SegmentSerializer(serializers.Serializer):
 class SegmentsSerializer(serializers.Serializer):
     model = ScoringModelSerializer(allow_null=True, help_text="Null where none was trained yet.")
     in_words = serializers.CharField(help_text="How many groups the data support and why; there may be none.")
+    as_of = serializers.DateTimeField(allow_null=True, help_text="Outcomes known by then are in the later figures.")
     segments = SegmentSerializer(many=True)
 
 
@@ -66,8 +67,9 @@ class SegmentList(DeskView):
     @extend_schema(operation_id="segments_list", summary="List customer segments", responses=SegmentsSerializer)
     def get(self, request: Request) -> Response:
         version = pages.current()
-        data: dict[str, Any] = {"model": version, "in_words": "No segments were trained yet.", "segments": []}
+        data: dict[str, Any] = {"model": version, "in_words": "No segments were trained yet.", "as_of": None, "segments": []}
         if version is not None:
-            report = version.report if isinstance(version.report, dict) else {}
-            data |= {"in_words": str(report.get("in_words") or ""), "segments": pages.segments_of(report)}
+            report, follow_up = pages.followed(version)
+            as_of = follow_up.as_of if follow_up is not None else version.created_at
+            data |= {"in_words": str(report.get("in_words") or ""), "segments": pages.segments_of(report), "as_of": as_of}
         return Response(self.get_serializer(data).data)

@@ -102,7 +102,7 @@ def test_waiting_survives_a_model_that_can_not_be_loaded(api, artifacts, monkeyp
         raise ValueError("the artifact was altered")
 
     make_champion()
-    monkeypatch.setattr(registry, "_model_of", unreadable)
+    monkeypatch.setattr(registry, "model_of", unreadable)
     answer = api.post(f"{URL}?wait=1", {"amount": 9000})
     assert answer.status_code == 201 and answer.json()["prediction"] is None
     assert ScoringJob.objects.get().state == "pending"
@@ -248,6 +248,7 @@ def test_predictions_are_of_ones_own_applications_and_never_a_shadows(api, other
     shadow = Prediction.objects.get(pk=first["prediction"]["id"])
     job = ScoringJob.objects.create(application_id=first["id"])
     shadow.pk, shadow.scoring_job, shadow.shadow, shadow.probability = None, job, True, 0.99
+    shadow.advice, shadow.policy = "", None
     shadow.save()
     assert api.get(f"/api/v1/predictions/?application={first['id']}").json()["results"] == [first["prediction"]]
     assert api.get(f"/api/v1/jobs/{job.pk}/").json()["prediction"] is None

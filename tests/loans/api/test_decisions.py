@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loans.models import Decision, LoanApplication, Status
+from loans.models import Decision, LoanApplication, Policy, Status
 from tests.factories import make_application, make_champion
 from tests.loans.api.conftest import URL, Api, fields_of, key_of
 
@@ -11,6 +11,8 @@ from tests.loans.api.conftest import URL, Api, fields_of, key_of
 def scored(sender, artifacts):
     """An open application of the sender's with its prediction."""
     make_champion()
+    # Advice neither way, so that one person is enough.
+    Policy.objects.create(approve_below=0.0001, decline_from=0.9999, reason="test")
     return Api(key=key_of(sender)).post(f"{URL}?wait=1", {"amount": 9000, "annual_income": 30000}).json()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from loans.api import urls
 from loans.api.problems import KINDS
-from loans.models import ApiKey
+from loans.models import ApiKey, LoanApplication
 from tests.factories import make_champion
 from tests.loans.api.conftest import Api, checked, make_user
 
@@ -41,7 +41,8 @@ def test_every_address_is_in_the_table():
     for pattern in urls.urlpatterns:
         address = str(pattern.pattern)
         if address.startswith("v1/"):
-            assert f"`GET {address[3:].replace('<int:pk>', '{id}')}`" in PAGE
+            named = address[3:].replace("<int:pk>", "{id}")
+            assert f"`GET {named}`" in PAGE or f"`POST {named}`" in PAGE
 
 
 def test_every_problem_is_in_the_table():
@@ -77,6 +78,27 @@ def test_the_example_client_works_over_http(live_server, example, artifacts, cap
     scored = next(desk.applications(status="open"))
     made = desk.decide(scored["id"], outcome="decline", reason="collateral")
     assert made["officer"] == "root" and desk.application(scored["id"])["status"] == "declined"
+    results = desk.submit_many([{"amount": 5000}, {"amount": 0}])
+    assert [each["accepted"] for each in results] == [True, False] and results[1]["errors"][0]["field"] == "amount"
     with pytest.raises(example.Refused) as refused:
         example.Loandesk(live_server.url, "ld_wrong").application(1)
     assert refused.value.problem["status"] == 401
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_example_client_sends_again_what_may_have_arrived(live_server, example, monkeypatch):
+    _, key = ApiKey.issue(user=make_user("shop"), name="test")
+    real, answered = example.urllib.request.urlopen, []
+
+    def loses_the_first(request, **more):
+        answer = real(request, **more)
+        answered.append(answer.status)
+        if len(answered) == 1:
+            answer.close()
+            raise example.urllib.error.URLError("the line broke after the desk had answered")
+        return answer
+
+    monkeypatch.setattr(example.urllib.request, "urlopen", loses_the_first)
+    monkeypatch.setattr(example.time, "sleep", lambda seconds: None)
+    made = example.Loandesk(live_server.url, key).submit({"amount": 5000})
+    assert answered == [201, 201] and LoanApplication.objects.get().pk == made["id"]

@@ -50,6 +50,7 @@ def test_what_has_never_run_or_fell_silent_is_degraded_by_name(db):
     checks = health.database_checks()
     assert states(checks) == {
         "database": "ok", "worker": "degraded", "sweeper": "ok", "training-worker": "degraded", "beat": "degraded", "champion": "degraded",
+        "partitions": "ok",
     }  # fmt: skip
     words = {check.name: check.words for check in checks}
     assert words["worker"].startswith("Last heard of 5 minutes ago.") and words["beat"].startswith("None has ever run.")
@@ -114,7 +115,7 @@ def test_the_real_checks_answer_in_time(client):
     answer = client.get("/readyz")
     assert time.monotonic() - started < 2
     assert answer.status_code == 200 and answer.json()["checks"]["database"]["state"] == "ok"
-    assert set(answer.json()["checks"]) == {"database", "broker", "champion", *health.ROLES}
+    assert set(answer.json()["checks"]) == {"database", "broker", "champion", "partitions", *health.ROLES}
 
 
 def test_metrics_count_the_work(client, artifacts, db):
@@ -138,3 +139,29 @@ def test_metrics_are_for_this_machine_and_for_staff(db, client):
     assert Api(key=key_of(staff, "submit")).get("/metrics", REMOTE_ADDR="10.0.0.5").status_code == 403
     assert Api(key=key_of(plain, "read")).get("/metrics", REMOTE_ADDR="10.0.0.5").status_code == 403
     assert Api(user=staff).get("/metrics", REMOTE_ADDR="10.0.0.5").status_code == 200
+
+
+def test_metrics_count_requests_by_the_name_of_their_address(client, db):
+    client.get("/api/v1/applications/7/")
+    client.get("/nothing/here/7/")
+    text = client.get("/metrics").content.decode()
+    assert 'loandesk_http_requests_total{method="GET",status="401",view="api:application"}' in text
+    assert 'view="none"' in text and "/7/" not in text and "loandesk_http_request_seconds_bucket" in text
+    assert 'loandesk_webhook_deliveries{state="failed"} 0' in text
+
+
+def test_processes_of_the_site_share_their_counts(tmp_path):
+    """As gunicorn's workers do: each counts in a file of its own, and any of them tells the sum."""
+    import os
+    import subprocess
+    import sys
+
+    from config.embedded import PROJECT
+
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    count = "from loans.services import metrics; metrics.answered('api:jobs', 'GET', 200, 0.1); print(metrics.text())"
+    said = [
+        subprocess.run([sys.executable, "-c", count], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert 'loandesk_http_requests_total{method="GET",status="200",view="api:jobs"} 2.0' in said[1]

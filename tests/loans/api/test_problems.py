@@ -9,9 +9,10 @@ import pytest
 from django.db import InterfaceError, OperationalError
 from rest_framework.exceptions import Throttled
 
-from loans.api import problems, request_id
+from loans.api import problems
 from loans.api.renderers import finite
 from loans.models import LoanApplication
+from loans.services import request_id
 from tests.loans.api.conftest import URL, Api
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
