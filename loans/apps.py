@@ -8,3 +8,4 @@ class LoansConfig(AppConfig):
     def ready(self) -> None:
         # Celery registers tasks lazily in a plain Django process; a web process must know their names to send them.
         from loans import tasks  # noqa: F401
+        from loans.services import logins  # noqa: F401 - listens to Django's login signals

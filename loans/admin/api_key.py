@@ -6,11 +6,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -18,6 +20,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from loans.admin.base import DeskAdmin, badge, post_only
 from loans.models import ApiKey
 from loans.models.api_key import SCOPES
+from loans.services import audit
 
 MEANINGS = {"submit": "submit applications", "read": "read applications, scores and models", "decide": "record decisions"}
 
@@ -43,8 +46,8 @@ class ApiKeyAdmin(DeskAdmin):
     search_fields = ("name", "prefix")
     autocomplete_fields = ("user",)
     fields = ("name", "user", "scopes", "expires_at")
-    empty_title = "No API keys yet"
-    empty_text = "A key lets a system submit applications and read their scores. Add one; its text is shown once."
+    empty_title = _("No API keys yet")
+    empty_text = _("A key lets a system submit applications and read their scores. Add one; its text is shown once.")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # A key is issued and revoked, never edited: a wider scope is a new key.
@@ -69,6 +72,7 @@ class ApiKeyAdmin(DeskAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm, change: bool) -> None:
         key, text = ApiKey.issue(user=obj.user, name=obj.name, scopes=tuple(form.cleaned_data["scopes"]), expires_at=obj.expires_at)
         obj.pk, obj.prefix = key.pk, key.prefix
+        audit.record("api_key.issued", actor=request.user, subject=key, scopes=key.scopes, acts_as=key.user_id)
         request.issued_key = text
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
@@ -102,15 +106,17 @@ class ApiKeyAdmin(DeskAdmin):
         key = self.seen_or_refused(request, str(object_id), "loans.change_apikey")
         if key is None:
             return self.gone(request, str(object_id))
-        if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=timezone.now()):
-            self.log_change(request, key, "Revoked")
+        with transaction.atomic():
+            if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=timezone.now()):
+                self.log_change(request, key, "Revoked")
+                audit.record("api_key.revoked", actor=request.user, subject=key)
         return self.told(request, key, f"{key} is revoked: requests with it are refused from now on.")
 
-    @display(description="May")
+    @display(description=_("May"))
     def scopes_shown(self, obj: ApiKey) -> str:
         return ", ".join(obj.scopes)
 
-    @display(description="State")
+    @display(description=_("State"))
     def state_shown(self, obj: ApiKey) -> SafeString:
         return badge(*state(obj))
 

@@ -12,14 +12,17 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from loans.admin import charts, curves
 from loans.admin.base import DeskAdmin, ReadOnly, badge, grade_badge
-from loans.admin.deciding import DECIDES, Attempt, Deciding, decision_forms
-from loans.admin.filters import BandFilter, DaysFilter, FlagFilter, GradeFilter, ViewFilter
+from loans.admin.deciding import DECIDES, Attempt, Deciding, decision_forms, proposed, terms
+from loans.admin.documents import Documents
+from loans.admin.filters import AssigneeFilter, BandFilter, DaysFilter, DueFilter, FlagFilter, GradeFilter, ViewFilter
+from loans.admin.inbox_actions import InboxActions
 from loans.admin.segment import SegmentFilter, segment_line
 from loans.admin.training_run import TRAINS
 from loans.admin.what_if import WhatIfPage
@@ -27,7 +30,9 @@ from loans.models import LoanApplication, ModelState
 from loans.queries import fraud, inbox
 from loans.queries.application_page import STATUS_TONES, Page, application_page
 from loans.queries.inbox import Emptiness
-from loans.queries.words import age, code, days, money, percent
+from loans.queries.words import age, code, day_of, days, money, percent
+from loans.services import audit
+from loans.services.deadlines import due
 
 SEES_PEOPLE = "loans.view_personal_data"
 OLD_DAYS = 14
@@ -35,13 +40,15 @@ OLD_DAYS = 14
 
 
 @admin.register(LoanApplication)
-class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
+class LoanApplicationAdmin(InboxActions, Deciding, Documents, WhatIfPage, ReadOnly, DeskAdmin):
     ordering = ("submitted_at", F("default_probability").desc(nulls_first=True), "pk")
     list_display = ("external_reference", "applicant_name", "amount_shown", "purpose_shown", "waiting", "risk", "status_shown")
     list_filter = (
         ViewFilter,
         GradeFilter,
         BandFilter,
+        DueFilter,
+        AssigneeFilter,
         FlagFilter,
         SegmentFilter,
         ("product", RelatedDropdownFilter),
@@ -49,7 +56,7 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
         ("submitted_at", DaysFilter),
     )
     search_fields = ("external_reference",)
-    search_help_text = "Reference, or a whole name, phone or email"
+    search_help_text = _("Reference, or words of a name, or a whole phone or email")
     list_before_template = "loans/inbox_views.html"
     list_after_template = "loans/inbox_hints.html"
 
@@ -62,14 +69,15 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
         return tuple(name for name in self.list_display if name != "applicant_name" or request.user.has_perm(SEES_PEOPLE))
 
     @classmethod
-    def by_risk(cls, *, people: bool) -> str:
-        """The query that sorts the list by risk: its columns are numbered as this reader sees them."""
-        return f"?o={[name for name in cls.list_display if people or name != 'applicant_name'].index('risk')}"
+    def by_risk(cls, user: Any) -> str:
+        """The query that sorts the list by risk: its columns are numbered as this reader sees them, boxes to tick included."""
+        columns = [name for name in cls.list_display if name != "applicant_name" or user.has_perm(SEES_PEOPLE)]
+        return f"?o={columns.index('risk') + cls.ticks(user)}"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         base = super().get_changelist(request, **kwargs)
         people = request.user.has_perm(SEES_PEOPLE)
-        related = ("product", "applicant") if people else ("product",)
+        related = ("product", "assigned_to", "applicant") if people else ("product", "assigned_to")
         wanted = [
             "external_reference",
             "submitted_at",
@@ -80,6 +88,9 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
             "grade",
             "synthetic",
             "product__name",
+            "assigned_to__first_name",
+            "assigned_to__last_name",
+            "assigned_to__username",
         ]
 
         class Inbox(base):
@@ -105,14 +116,21 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
         return row.synthetic
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Inbox", **(extra_context or {})})
+        response = super().changelist_view(request, {"title": "Inbox", **self.saved_views(request), **(extra_context or {})})
+        shown = getattr(response, "context_data", None) or {}
+        if "cl" in shown and request.user.has_perm(SEES_PEOPLE):
+            # Names are personal data too: one event says whose were on the page.
+            listed = [row.pk for row in shown["cl"].result_list if row.applicant_id]
+            if listed:
+                audit.record("applicants.listed", actor=request.user, applications=listed)
+        return response
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         return inbox.search(queryset, search_term, personal_data=request.user.has_perm(SEES_PEOPLE)), False
 
     def emptiness(self, request: HttpRequest, changelist: ChangeList) -> Emptiness:
         view = changelist.current_view
-        others = set(changelist.filter_params) - {"view", "p", "o"}
+        others = set(changelist.filter_params) - {"view", "p", "o", "after", "before"}
         found = inbox.why_empty(
             self.get_queryset(request), view=view if view in inbox.VIEWS else "all", filtered=bool(others or view not in inbox.VIEWS)
         )
@@ -121,15 +139,15 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
             return Emptiness(found.title, found.text, reverse("admin:loans_modelversion_changelist") if may else "", found.link_text)
         return found
 
-    @display(description="Applicant")
+    @display(description=_("Applicant"))
     def applicant_name(self, obj: LoanApplication) -> str:
         return (obj.applicant.name if obj.applicant_id else "") or "–"
 
-    @display(description="Amount", ordering="amount")
+    @display(description=_("Amount"), ordering="amount")
     def amount_shown(self, obj: LoanApplication) -> SafeString:
         return format_html('<span class="ld-number">{}</span>', money(obj.amount))
 
-    @display(description="Product, purpose")
+    @display(description=_("Product, purpose"))
     def purpose_shown(self, obj: LoanApplication) -> SafeString:
         product = obj.product.name if obj.product_id else ""
         purpose = code(obj.purpose) if obj.purpose else ""
@@ -137,26 +155,31 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
             return format_html('{}<span class="ld-under">{}</span>', product, purpose)
         return format_html("{}", product or purpose or "–")
 
-    @display(description="Submitted", ordering="submitted_at")
+    @display(description=_("Submitted"), ordering="submitted_at")
     def waiting(self, obj: LoanApplication) -> SafeString:
         now = timezone.now()
         old = obj.is_undecided and days(obj.submitted_at, now) >= OLD_DAYS
+        left = due(obj, today=now.date())
         return format_html(
-            '<span class="{}">{}</span><span class="ld-under">{}</span>',
+            '<span class="{}">{}</span><span class="ld-under" title="{}">{}</span>',
             "ld-late" if old else "",
             f"{age(obj.submitted_at, now)} ago" if age(obj.submitted_at, now) != "just now" else "just now",
-            f"{obj.submitted_at:%Y-%m-%d}",
+            left.source if left else "",
+            f"notice {left.in_words}" if left and left.tone else day_of(obj.submitted_at),
         )
 
-    @display(description="Default probability", ordering=F("default_probability").desc(nulls_last=True))
+    @display(description=_("Default probability"), ordering=F("default_probability").desc(nulls_last=True))
     def risk(self, obj: LoanApplication) -> SafeString:
         if obj.default_probability is None:
             return mark_safe('<span class="ld-subtle">no score</span>')
         return format_html('{} <span class="ld-number">{}</span>', grade_badge(obj.grade), percent(obj.default_probability))
 
-    @display(description="Status", ordering="status")
+    @display(description=_("Status"), ordering="status")
     def status_shown(self, obj: LoanApplication) -> SafeString:
         shown = badge(obj.get_status_display(), STATUS_TONES.get(obj.status, "default"))
+        if obj.assigned_to_id is not None:
+            who = obj.assigned_to.get_full_name() or obj.assigned_to.get_username()
+            shown = format_html('{}<span class="ld-under">{}</span>', shown, who)
         return (
             format_html('{} <span class="ld-badge ld-synthetic" title="Made up by the demo generator">synthetic</span>', shown)
             if obj.marked
@@ -168,12 +191,15 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
     def custom_paths(self) -> list[URLPattern]:
         return [
             self.at("<int:object_id>/decide/", self.decide_view, "decide"),
+            self.at("<int:object_id>/confirm/", self.confirm_view, "confirm"),
+            *self.action_paths(),
+            *self.document_paths(),
             self.at("<int:object_id>/score/", self.score_view, "score"),
             self.at("<int:object_id>/what-if/", self.what_if_view, "what_if"),
         ]
 
     def get_object(self, request: HttpRequest, object_id: Any, from_field: str | None = None) -> LoanApplication | None:
-        related = ["product", "submitted_by", "import_batch"]
+        related = ["product", "submitted_by", "import_batch", "branch", "assigned_to"]
         if request.user.has_perm(SEES_PEOPLE):
             related.append("applicant")
         try:
@@ -187,6 +213,8 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
         application = self.seen_or_refused(request, object_id)
         if application is None:
             return self.gone(request, str(object_id))
+        person = application.applicant_id and request.user.has_perm(SEES_PEOPLE)
+        audit.record("applicant.viewed" if person else "application.viewed", actor=request.user, subject=application)
         return self.page(request, application, Attempt())
 
     def address(self, request: HttpRequest, application: LoanApplication) -> str:
@@ -205,6 +233,8 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
         )
         may_decide = user.has_perm(DECIDES)
         kept = request.GET.get("_changelist_filters", "")
+        waiting = proposed(application, user)
+        notice = application.notices.order_by("-pk").first() if user.has_perm("loans.view_adverseactionnotice") else None
         newer = page.risk and page.risk.prediction.model_version.state != ModelState.CHAMPION and application.is_undecided
         context = {
             "title": str(application),
@@ -214,12 +244,20 @@ class LoanApplicationAdmin(Deciding, WhatIfPage, ReadOnly, DeskAdmin):
             **self._amounts(page, trains=user.has_perm(TRAINS)),
             "what_if_url": reverse("admin:loans_loanapplication_what_if", args=[application.pk]),
             **segment_line(application),
-            "fraud": fraud.flags_for(application) if user.has_perm("loans.view_fraudflag") else None,
+            "fraud": fraud.flags_for(application, self.get_queryset(request)) if user.has_perm("loans.view_fraudflag") else None,
+            "documents": self.documents_of(request, application),
             "may_decide": may_decide and application.is_decidable,
             "why_not": "" if may_decide else "Your role may look at applications, not decide them.",
             "may_score": may_decide and (newer or bool(page.no_score and page.no_score.may_ask)),
             "attempt": attempt,
-            "forms": decision_forms(page, attempt) if may_decide and application.is_decidable else [],
+            "forms": decision_forms(page, attempt, user) if may_decide and application.is_decidable and waiting is None else [],
+            "waiting": waiting,
+            "claim": self.claim_of(request, application),
+            "confirm_url": reverse("admin:loans_loanapplication_confirm", args=[application.pk]),
+            "offer": terms(page.last_decision) if page.last_decision else "",
+            "due": due(application),
+            "notice": notice,
+            "notice_url": reverse("admin:loans_adverseactionnotice_change", args=[notice.pk]) if notice else "",
             "decide_url": reverse("admin:loans_loanapplication_decide", args=[application.pk])
             + (f"?{urlencode({'_changelist_filters': kept})}" if kept else ""),
             "score_url": reverse("admin:loans_loanapplication_score", args=[application.pk]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django import forms
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from loans.admin.base import DeskAdmin
@@ -37,8 +38,8 @@ class AttributeDefinitionAdmin(DeskAdmin):
         ("What it identifies", {"fields": ("link_kind",)}),
         ("What an applicant is told", {"fields": ("reason_text",)}),
     )
-    empty_title = "No attributes of your own yet"
-    empty_text = (
+    empty_title = _("No attributes of your own yet")
+    empty_text = _(
         "Declare here what your applications say beyond the fields that all have: savings, branch, scores of your own. No code changes."
     )
 
@@ -46,6 +47,6 @@ class AttributeDefinitionAdmin(DeskAdmin):
         # Stored values carry the name and were parsed as this type.
         return ("name", "kind") if obj else ()
 
-    @display(description="Attribute", ordering="label")
+    @display(description=_("Attribute"), ordering="label")
     def label_shown(self, obj: AttributeDefinition) -> str:
         return str(obj)

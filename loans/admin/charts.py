@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from loans.queries.words import fixed, percent, whole
+
 WIDTH, HEIGHT = 360, 240
 LEFT, RIGHT, TOP, BOTTOM = 44, 18, 10, 34
 
@@ -41,12 +43,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
-    """marks: one dict a mark, of coordinates and a `title` to be read out. line: points of a polyline."""
+    """marks: one dict a mark, of coordinates and a `title` to be read out. line: points of a polyline. band: of a polygon, an interval."""
 
     marks: list[dict[str, str]]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     line: str = ""
+    band: str = ""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -68,7 +71,7 @@ def calibration(rows: list[dict[str, Any]]) -> Chart | None:
             "y": y(row["observed"]),
             "low": y(row.get("low") if row.get("low") is not None else row["observed"]),
             "high": y(row.get("high") if row.get("high") is not None else row["observed"]),
-            "title": f"{row.get('rows', 0):,} loans: {row['predicted']:.1%} predicted, {row['observed']:.1%} defaulted",
+            "title": f"{whole(row.get('rows', 0))} loans: {percent(row['predicted'])} predicted, {percent(row['observed'])} defaulted",
         }
         for row in rows
     ]
@@ -100,14 +103,14 @@ def distribution(data: dict[str, Any]) -> Chart | None:
                 "bad": f"{low:.1f}",
                 "good_y": f"{HEIGHT - BOTTOM - high:.1f}",
                 "good": f"{high - low:.1f}",
-                "title": f"{edges[number]:.1%}–{edges[number + 1]:.1%}: {good:,} repaid, {bad:,} defaulted",
+                "title": f"{percent(edges[number])}–{percent(edges[number + 1])}: {whole(good)} repaid, {whole(bad)} defaulted",
             }
         )
     counts = steps(most)
     return Chart(
         marks,
         [Tick(x(tick), share_label(tick)) for tick in ticks if tick <= edges[-1]],
-        [Tick(f"{HEIGHT - BOTTOM - span * step / most:.1f}", f"{step:,.0f}") for step in counts if step <= most],
+        [Tick(f"{HEIGHT - BOTTOM - span * step / most:.1f}", whole(step)) for step in counts if step <= most],
     )
 
 
@@ -147,4 +150,55 @@ def steps(most: float) -> list[float]:
 
 
 def share_label(share: float) -> str:
-    return f"{share:.0%}" if abs(share * 100 - round(share * 100)) < 1e-6 else f"{share:.1%}"
+    return percent(share, 0) if abs(share * 100 - round(share * 100)) < 1e-6 else percent(share)
+
+
+def lift(rows: list[dict[str, Any]]) -> Chart | None:
+    """A column a tenth with its interval, beside the line of 1. rows: as `model_curves.lift_rows` gives them."""
+    if not rows:
+        return None
+    top = max(row["lift"].high or row["lift"].value for row in rows)
+    _, y, ticks = scales(max(top, 1.0))
+    step = (WIDTH - LEFT - RIGHT) / len(rows)
+    marks = []
+    for number, row in enumerate(rows):
+        figure, left = row["lift"], LEFT + number * step
+        low, high = (figure.value if bound is None else bound for bound in (figure.low, figure.high))
+        marks.append(
+            {
+                "left": f"{left + 0.15 * step:.1f}",
+                "width": f"{0.7 * step:.1f}",
+                "x": f"{left + 0.5 * step:.1f}",
+                "y": y(figure.value),
+                "height": f"{HEIGHT - BOTTOM - float(y(figure.value)):.1f}",
+                "low": y(low),
+                "high": y(high),
+                "title": f"{number + 1}: {fixed(figure.value, 2)} ({fixed(low, 2)}–{fixed(high, 2)})",
+            }
+        )
+    return Chart(
+        marks,
+        [Tick(mark["x"], str(number)) for number, mark in enumerate(marks, start=1)],
+        [Tick(y(tick), f"{tick:g}") for tick in ticks],
+        line=f"{LEFT},{y(1)} {WIDTH - RIGHT},{y(1)}",
+    )
+
+
+def gains(rows: list[dict[str, Any]]) -> Chart | None:
+    """The share of defaults among the riskiest loans, with its interval as a band."""
+    if not rows:
+        return None
+    x, y, ticks = scales(1.0)
+    upper = [f"{x(row['looked_at'])},{y(row['caught'].high or row['caught'].value)}" for row in rows]
+    lower = [f"{x(row['looked_at'])},{y(row['caught'].low or 0.0)}" for row in rows]
+    marks = [
+        {"x": x(row["looked_at"]), "y": y(row["caught"].value), "title": f"{percent(row['looked_at'], 0)}: {percent(row['caught'].value)}"}
+        for row in rows
+    ]
+    return Chart(
+        marks,
+        [Tick(x(tick), share_label(tick)) for tick in ticks],
+        [Tick(y(tick), share_label(tick)) for tick in ticks],
+        line=" ".join([f"{x(0)},{y(0)}", *(f"{mark['x']},{mark['y']}" for mark in marks)]),
+        band=" ".join([f"{x(0)},{y(0)}", *upper, *reversed(lower)]),
+    )

@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
-
 from loans.admin.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick, share_label, steps
-from loans.queries.words import SYMBOLS, money
+from loans.queries.words import figure, money, with_currency
 
 MOST_APPROVED = 0.985
 """The picture ends where nearly all are approved: the last few probabilities would take half of its width."""
@@ -156,8 +154,8 @@ def short_money(value: float) -> str:
     """`$400k`, `−$1.2m`: for axes."""
     for size, unit in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
         if abs(value) >= size:
-            symbol = SYMBOLS.get(settings.CURRENCY, "")
-            return f"{'−' if value < 0 else ''}{symbol}{abs(value) / size:g}{unit}"
+            short = with_currency(f"{figure(abs(value) / size)}{unit}")
+            return f"−{short}" if value < 0 else short
     return money(round(value)).replace("-", "−")
 
 

@@ -10,18 +10,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from unfold.contrib.filters.admin import BooleanRadioFilter, RelatedDropdownFilter
+from django.utils.translation import gettext_lazy as _
+from unfold.contrib.filters.admin import BooleanRadioFilter
 from unfold.decorators import display
 
 from loans.admin.application import SEES_PEOPLE
 from loans.admin.base import DeskAdmin, ReadOnly, badge, grade_badge
-from loans.admin.filters import DaysFilter, OutcomeFilter
+from loans.admin.filters import DaysFilter, DecidedByFilter, OutcomeFilter
 from loans.models import Decision, LoanApplication
+from loans.models.scope import in_scope
 from loans.queries import inbox
 from loans.queries.application_page import DECIDED
 from loans.queries.words import money, percent
 
-TONES = {"approve": "success", "decline": "danger", "refer": "warning"}
+TONES = {"approve": "success", "decline": "danger", "refer": "warning", "counter": "info"}
 
 
 @admin.register(Decision)
@@ -29,12 +31,12 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
     ordering = ("-pk",)
     list_display = ("reference", "outcome_shown", "reason_shown", "amount_shown", "risk", "officer_shown", "created")
     list_display_links = None
-    list_filter = (OutcomeFilter, ("override", BooleanRadioFilter), ("officer", RelatedDropdownFilter), ("created_at", DaysFilter))
+    list_filter = (OutcomeFilter, ("override", BooleanRadioFilter), DecidedByFilter, ("created_at", DaysFilter))
     search_fields = ("application__external_reference",)
-    search_help_text = "Reference, or a whole name, phone or email"
+    search_help_text = _("Reference, or a whole name, phone or email")
     list_before_template = "loans/synthetic_list.html"
-    empty_title = "No decisions yet"
-    empty_text = "Each approval, refusal and referral shows here with who made it, why, and the score it rested on."
+    empty_title = _("No decisions yet")
+    empty_text = _("Each approval, refusal and referral shows here with who made it, why, and the score it rested on.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         queryset = super().get_queryset(request).select_related("application", "officer", "prediction")
@@ -43,9 +45,7 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
             "application__external_reference", "application__amount", "application__synthetic", "officer__username",
             "officer__first_name", "officer__last_name", "prediction__probability", "prediction__grade",
         )  # fmt: skip
-        if request.user.has_perm("loans.view_loanapplication"):
-            return queryset
-        return queryset.filter(application__submitted_by=request.user)
+        return queryset.filter(in_scope(request.user, "application__"))
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         if not search_term.strip():
@@ -70,11 +70,11 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
     def is_synthetic(self, row: Decision) -> bool:
         return row.application.synthetic
 
-    @display(description="Application")
+    @display(description=_("Application"))
     def reference(self, obj: Decision) -> SafeString:
         return format_html('<a class="ld-link" href="{}">{}</a>', self._application(obj), obj.application)
 
-    @display(description="Decision")
+    @display(description=_("Decision"))
     def outcome_shown(self, obj: Decision) -> SafeString:
         shown = badge(DECIDED[obj.outcome], TONES[obj.outcome])
         return (
@@ -83,7 +83,7 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
             else shown
         )
 
-    @display(description="Reason")
+    @display(description=_("Reason"))
     def reason_shown(self, obj: Decision) -> SafeString:
         note = obj.note if len(obj.note) <= 120 else f"{obj.note[:119]}…"
         return format_html(
@@ -92,16 +92,16 @@ class DecisionAdmin(ReadOnly, DeskAdmin):
             format_html('<span class="ld-under ld-wrap">{}</span>', note) if note else "",
         )
 
-    @display(description="Amount")
+    @display(description=_("Amount"))
     def amount_shown(self, obj: Decision) -> SafeString:
         return format_html('<span class="ld-number">{}</span>', money(obj.application.amount))
 
-    @display(description="Score it rested on")
+    @display(description=_("Score it rested on"))
     def risk(self, obj: Decision) -> SafeString:
         if obj.prediction is None:
             return mark_safe('<span class="ld-subtle">none</span>')
         return format_html('{} <span class="ld-number">{}</span>', grade_badge(obj.prediction.grade), percent(obj.prediction.probability))
 
-    @display(description="Officer", ordering="officer")
+    @display(description=_("Officer"), ordering="officer")
     def officer_shown(self, obj: Decision) -> str:
         return obj.officer.get_full_name() or obj.officer.get_username()

@@ -8,12 +8,15 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 from unfold.utils import parse_date_str
 
 from loans.models import Status
+from loans.models.application import UNDECIDED
 from loans.models.decision import Outcome
-from loans.queries import fraud, inbox
+from loans.queries import fraud, inbox, officers
+from loans.services import deadlines
 
 GRADES = "ABCDEFG"
 
@@ -21,7 +24,7 @@ GRADES = "ABCDEFG"
 class ViewFilter(DropdownFilter):
     """Which part of the desk: opens on what is to be decided; a search without a choice looks everywhere."""
 
-    title = "status"
+    title = _("status")
     parameter_name = "view"
     all_option = None
 
@@ -43,7 +46,7 @@ class ViewFilter(DropdownFilter):
 
 
 class GradeFilter(DropdownFilter):
-    title = "grade"
+    title = _("grade")
     parameter_name = "grade"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -54,7 +57,7 @@ class GradeFilter(DropdownFilter):
 
 
 class BandFilter(DropdownFilter):
-    title = "default probability"
+    title = _("default probability")
     parameter_name = "band"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -66,7 +69,7 @@ class BandFilter(DropdownFilter):
 
 
 class FlagFilter(DropdownFilter):
-    title = "fraud flag"
+    title = _("fraud flag")
     parameter_name = "flag"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -77,6 +80,21 @@ class FlagFilter(DropdownFilter):
         if self.value() not in ("open", "none") or not request.user.has_perm("loans.view_fraudflag"):
             return queryset
         return fraud.with_open_flag(queryset, flagged=self.value() == "open")
+
+
+class DueFilter(DropdownFilter):
+    """By how near the notice's last day is, for what nobody has decided."""
+
+    title = _("notice due")
+    parameter_name = "due"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("-1", "Overdue"), ("0", "Today or overdue"), ("7", "Within 7 days")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() not in ("-1", "0", "7"):
+            return queryset
+        return queryset.filter(submitted_at__lt=deadlines.submitted_before(int(self.value())), status__in=UNDECIDED)
 
 
 class DaysFilter(RangeDateFilter):
@@ -93,7 +111,7 @@ class DaysFilter(RangeDateFilter):
 
 
 class OutcomeFilter(DropdownFilter):
-    title = "outcome"
+    title = _("outcome")
     parameter_name = "outcome"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -101,6 +119,40 @@ class OutcomeFilter(DropdownFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset.filter(outcome=self.value()) if self.value() in Outcome.values else queryset
+
+
+class PersonFilter(DropdownFilter):
+    """By one of the desk's people: those who may decide, never every account there is."""
+
+    field = ""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(user.pk), user.get_full_name() or user.get_username()) for user in officers.officers()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        return queryset.filter(**{self.field: int(self.value())}) if (self.value() or "").isdecimal() else queryset
+
+
+class DecidedByFilter(PersonFilter):
+    title = _("officer")
+    parameter_name = "officer"
+    field = "officer"
+
+
+class AssigneeFilter(PersonFilter):
+    title = _("assigned to")
+    parameter_name = "assigned"
+    field = "assigned_to"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("me", "Me"), ("nobody", "Nobody"), *super().lookups(request, model_admin)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        if self.value() == "me":
+            return queryset.filter(assigned_to=request.user)
+        if self.value() == "nobody":
+            return queryset.filter(assigned_to__isnull=True)
+        return super().queryset(request, queryset)
 
 
 def _midnight(day: Any) -> datetime:

@@ -2,41 +2,77 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models.fields.json import KT
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
 
+from loans.admin import exports
 from loans.admin.base import DeskAdmin, ReadOnly, post_only
-from loans.admin.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick
+from loans.admin.charts import BOTTOM, LEFT, RIGHT, TOP, Tick
 from loans.admin.curves import Curves, Line, axis, short_money
 from loans.models import DemandForecast
 from loans.queries.demand import DemandPage, demand_page
-from loans.queries.words import money, percent
+from loans.queries.words import moment_of, money, percent, whole
 from loans.services import wakeups
 
 MAKES = "loans.make_demandforecast"
 ALL = "|"
+WIDTH, HEIGHT = 900, 260
+"""The only picture on its card, which is as wide as the page."""
 SYNTHETIC = "Rests on generated applications: it says nothing of real demand."
 
 
 @admin.register(DemandForecast)
 class DemandForecastAdmin(ReadOnly, DeskAdmin):
-    list_display = ("measure", "frequency", "as_of", "horizon", "seconds")
+    list_display = ("measure", "frequency", "as_of_shown", "ahead", "next_shown", "good")
     list_filter = ("measure", "frequency")
     list_filter_submit = False
     list_before_template = "loans/make_forecast.html"
-    empty_title = "No forecast yet"
-    empty_text = "It is made every night. To have it now: manage.py forecast"
+    empty_title = _("No forecast yet")
+    empty_text = _("It is made every night. To have it now: manage.py forecast")
 
     def is_synthetic(self, row: DemandForecast) -> bool:
         return row.synthetic
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).defer("data")
+        """A vintage has some 100 KB; the list takes the total's next period and record out of it, and a page reads its one."""
+        first = {name: KT(f"data__series__0__rows__0__{name}") for name in ("point", "lo80", "hi80")}
+        record = {name: KT(f"data__series__0__backtest__{name}") for name in ("wape", "naive_wape", "origins")}
+        return super().get_queryset(request).defer("data").annotate(**first, **record)
+
+    @display(description=_("As of"), ordering="as_of")
+    def as_of_shown(self, obj: DemandForecast) -> SafeString:
+        return format_html('<span class="ld-number">{}</span>', moment_of(obj.as_of))
+
+    @display(description=_("Ahead"))
+    def ahead(self, obj: DemandForecast) -> str:
+        return f"{obj.horizon} {obj.get_frequency_display().lower()}"
+
+    @display(description=_("The first of them"))
+    def next_shown(self, obj: DemandForecast) -> SafeString | str:
+        if obj.point is None:
+            return "too little history"
+        shown = money if obj.measure == "amount" else lambda value: whole(value)
+        point, low, high = (shown(round(float(value))) for value in (obj.point, obj.lo80, obj.hi80))
+        sure = f"{low} to {high} in 80 of 100"
+        return format_html('<span class="ld-number">{}</span><span class="ld-under ld-number">{}</span>', point, sure)
+
+    @display(description=_("1 − WAPE (seasonal naive)"))
+    def good(self, obj: DemandForecast) -> SafeString | str:
+        if obj.wape is None or obj.naive_wape is None:
+            return "–"
+        ours, naive = (percent(1 - float(value), 0) for value in (obj.wape, obj.naive_wape))
+        return format_html(
+            '<span class="ld-number">{} ({})</span><span class="ld-under">all applications, {} origins</span>', ours, naive, obj.origins
+        )
 
     def custom_paths(self) -> list[URLPattern]:
         return [self.at("make/", self.make_view, "make"), self.at("<int:object_id>/forecast.csv", self.csv_view, "csv")]
@@ -62,12 +98,16 @@ class DemandForecastAdmin(ReadOnly, DeskAdmin):
         if vintage is None:
             return self.gone(request, object_id)
         page = self._page(request, vintage)
-        shown = money if vintage.measure == "amount" else lambda value: "–" if value is None else f"{value:,.0f}"
+        figure = money if vintage.measure == "amount" else whole
+
+        def shown(value: float | None) -> str:
+            return "–" if value is None else figure(round(value))
+
         context = {
             "title": str(vintage),
             "original": vintage,
             "page": page,
-            "all": ALL,
+            "ahead": f"{vintage.horizon} {vintage.get_frequency_display().lower()}",
             "chart": over_time(page, of_money=vintage.measure == "amount"),
             "rows": [{name: value if name == "period" else shown(value) for name, value in row.items()} for row in page.rows],
             "past": [(period, shown(value)) for period, value in page.past],
@@ -83,13 +123,12 @@ class DemandForecastAdmin(ReadOnly, DeskAdmin):
         if vintage is None:
             return self.gone(request, str(object_id))
         page = self._page(request, vintage)
-        response = HttpResponse(content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = f'attachment; filename="forecast-{vintage.frequency}-{vintage.measure}-{vintage.pk}.csv"'
-        writer = csv.writer(response)
-        writer.writerow(["period", "forecast", "low 80 %", "high 80 %", "low 95 %", "high 95 %", "seasonal naive", "came"])
-        for row in page.rows:
-            writer.writerow([row[name] for name in ("period", "point", "lo80", "hi80", "lo95", "hi95", "baseline", "came")])
-        return response
+        heads = ["period", "forecast", "low 80 %", "high 80 %", "low 95 %", "high 95 %", "seasonal naive", "came"]
+        ahead = {row["period"] for row in page.rows}
+        # All that the picture shows: what came before, then the forecast.
+        rows = [[period, *[None] * 6, value] for period, value in page.past if period not in ahead]
+        rows += [[row[name] for name in ("period", "point", "lo80", "hi80", "lo95", "hi95", "baseline", "came")] for row in page.rows]
+        return exports.table(request, vintage, f"{vintage.frequency}-{vintage.measure}", heads, rows)
 
     @staticmethod
     def _page(request: HttpRequest, vintage: DemandForecast) -> DemandPage:
@@ -103,25 +142,32 @@ def over_time(page: DemandPage, *, of_money: bool) -> Curves | None:
     """What came (solid), the forecast (dashed) and its 80 % interval (band), over the periods."""
     if not page.rows:
         return None
-    past, rows = page.past, page.rows
-    periods = [period for period, _ in past if period < rows[0]["period"]] + [row["period"] for row in rows]
+    rows = page.rows
+    past = [(period, value) for period, value in page.past if period < rows[0]["period"]]
+    later = [(period, value) for period, value in page.past if period >= rows[0]["period"]]
+    periods = [period for period, _ in past] + [row["period"] for row in rows]
     place = {period: LEFT + (WIDTH - LEFT - RIGHT) * number / max(len(periods) - 1, 1) for number, period in enumerate(periods)}
-    values = [value for _, value in past] + [row["hi80"] for row in rows]
-    label = short_money if of_money else lambda value: f"{value:,.0f}"
+    values = [value for _, value in page.past] + [row["hi80"] for row in rows]
+    label = short_money if of_money else lambda value: whole(value)
     y, y_ticks = axis(0.0, max(*values, 1e-9), HEIGHT - BOTTOM, TOP, label, whole=True)
 
     def points(pairs: list[tuple[str, float]]) -> str:
         return " ".join(f"{place[period]:.1f},{y(value)}" for period, value in pairs if period in place)
 
-    upper = [(row["period"], row["hi80"]) for row in rows]
+    # The forecast goes on from the last value that came; there nothing is uncertain.
+    upper = past[-1:] + [(row["period"], row["hi80"]) for row in rows]
     lower = [(row["period"], row["lo80"]) for row in reversed(rows)]
-    every = max(len(periods) // 4, 1)
+    every = max(len(periods) // 8, 1)
     return Curves(
         lines=[
-            Line(points(past), "What came"),
-            Line(points([(row["period"], row["point"]) for row in rows]), "The forecast", dashed=True),
+            Line(points(past + later), "What came"),
+            Line(points(past[-1:] + [(row["period"], row["point"]) for row in rows]), "The forecast", dashed=True),
         ],
         x_ticks=[Tick(f"{place[period]:.1f}", period) for period in periods[every // 2 :: every]],
         y_ticks=y_ticks,
         band=points(upper) + " " + points(lower),
+        width=WIDTH,
+        height=HEIGHT,
+        right=WIDTH - RIGHT,
+        bottom=HEIGHT - BOTTOM,
     )

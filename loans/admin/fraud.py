@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ORDER_VAR
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -15,13 +16,17 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
-from loans.admin.base import DeskAdmin, ReadOnly, badge, post_only
-from loans.models import FraudFlag, FraudRule, Severity
+from loans.admin.base import DeskAdmin, DeskChangeList, ReadOnly, badge, post_only
+from loans.admin.chart_card import ChartCard, Charted, text
+from loans.models import FraudFlag, FraudRule, LoanApplication, Severity
 from loans.queries import fraud as pages
-from loans.queries.words import money
+from loans.queries import fraud_queue as queue
+from loans.queries.words import day_of, moment_of, money
 from loans.services.fraud import flags, rules
 
 INVESTIGATES = "loans.investigate_fraudflag"
@@ -32,7 +37,7 @@ SNOOZES = ((1, "until tomorrow"), (3, "for three days"), (7, "for a week"), (30,
 class QueueFilter(DropdownFilter):
     """Opens on what is to be looked at."""
 
-    title = "queue"
+    title = gettext_lazy("queue")
     parameter_name = "queue"
     all_option = None
 
@@ -41,18 +46,21 @@ class QueueFilter(DropdownFilter):
         super().__init__(request, *args)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(pages.QUEUES.items())
+        return list(queue.QUEUES.items())
 
     def value(self) -> str:
         chosen = super().value()
-        return chosen if chosen in pages.QUEUES else "queue"
+        return chosen if chosen in queue.QUEUES else "queue"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return pages.of_queue(queryset, self.value(), request.user)
+        chosen = queue.of_queue(queryset, self.value(), request.user)
+        if self.value() not in queue.IN_ORDER:
+            return chosen
+        return queue.in_order(chosen, queue.pace_of(FraudFlag.objects.visible_to(request.user)))
 
 
 class SeverityFilter(DropdownFilter):
-    title = "severity"
+    title = gettext_lazy("severity")
     parameter_name = "severity"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -63,25 +71,42 @@ class SeverityFilter(DropdownFilter):
         return queryset.filter(severity=self.value()) if self.value() in known else queryset
 
 
+class QueueList(DeskChangeList):
+    """A queue comes in its own order, until somebody sorts by a column."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[Any]:
+        if "place" in queryset.query.annotations and ORDER_VAR not in self.params:
+            return ["place"]
+        return super().get_ordering(request, queryset)
+
+
 @admin.register(FraudFlag)
-class FraudFlagAdmin(ReadOnly, DeskAdmin):
-    ordering = ("-expected_loss", "pk")
-    list_display = ("reference", "severity_shown", "why", "loss_shown", "amount_shown", "assignee", "state_shown", "created_at")
+class FraudFlagAdmin(Charted, ReadOnly, DeskAdmin):
+    ordering = ("-pk",)
+    list_display = ("reference", "severity_shown", "why", "loss_shown", "assignee_shown", "state_shown")
     list_filter = (QueueFilter, SeverityFilter)
     list_select_related = ("application", "assignee")
     search_fields = ("application__external_reference",)
-    search_help_text = "Reference"
-    empty_title = "Nothing to look at"
-    empty_text = "Flags come with the score of an application: by a rule, by links to other applications, or drawn at random."
+    search_help_text = gettext_lazy("Reference")
+    list_before_template = "loans/fraud_queue.html"
+    empty_title = gettext_lazy("Nothing to look at")
+    empty_text = gettext_lazy("Flags come with the score of an application: by a rule, by links to other applications, or drawn at random.")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return FraudFlag.objects.visible_to(request.user)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeskChangeList]:
+        return QueueList
+
+    def is_synthetic(self, row: FraudFlag) -> bool:
+        return row.application.synthetic
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"today": queue.today(self.get_queryset(request)), **(extra_context or {})})
+
     def custom_paths(self) -> list[URLPattern]:
-        return [
-            self.at(f"<int:object_id>/{step}/", getattr(self, f"{step}_view"), step)
-            for step in ("confirm", "clear", "snooze", "reopen", "assign")
-        ]
+        steps = ("confirm", "clear", "snooze", "reopen", "assign")
+        return [*(self.at(f"<int:object_id>/{step}/", getattr(self, f"{step}_view"), step) for step in steps), *self.chart_paths()]
 
     def get_object(self, request: HttpRequest, object_id: Any, from_field: str | None = None) -> FraudFlag | None:
         related = ("application__product", "assignee", "disposed_by")
@@ -89,6 +114,12 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
             return self.get_queryset(request).select_related(*related).get(pk=int(object_id))
         except (FraudFlag.DoesNotExist, ValueError, OverflowError):
             return None
+
+    def chart_cards(self, request: HttpRequest, obj: FraudFlag) -> list[ChartCard]:
+        graph = pages.link_graph(obj.application, LoanApplication.objects.visible_to(request.user))
+        rows = [(row.label, row.shared, row.earlier, _("confirmed fraud") if row.fraud else "") for row in graph.rows] if graph else []
+        columns = [text(_("Application")), text(_("Shares with this one")), text(_("Earlier by")), text(_("Known as"))]
+        return [ChartCard("links", _("Links"), graph.in_words if graph else "", columns, rows)]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -101,18 +132,19 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
     ) -> HttpResponse:
         user = request.user
         works = user.has_perm(INVESTIGATES)
-        following = pages.next_in_queue(self.get_queryset(request), flag)
+        following = queue.next_in_queue(self.get_queryset(request), flag)
         people = get_user_model().objects.with_perm(INVESTIGATES, backend=BACKEND)
         investigators = people.filter(is_staff=True).order_by("first_name", "username") if works else ()
         context = {
             "title": f"Fraud flag: {flag.application}",
             "original": flag,
             "flag": flag,
-            "fraud": pages.flags_for(flag.application),
+            "fraud": pages.flags_for(flag.application, LoanApplication.objects.visible_to(user)),
             "tone": pages.TONES[flag.severity],
             "state_tone": pages.STATE_TONES[flag.state],
             "amount": money(flag.application.amount),
-            "loss": money(flag.expected_loss),
+            "loss": money(round(flag.expected_loss)),
+            "synthetic": flag.application.synthetic,
             "events": flag.events.select_related("by"),
             "works": works and not flag.is_disposed,
             "reopens": works and flag.state != "open",
@@ -130,6 +162,7 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
             if user.has_perm("loans.view_loanapplication")
             else "",
             "queue_url": self.the_list(),
+            "links_csv": reverse("admin:loans_fraudflag_chart", args=[flag.pk, "links"]),
             "next_url": self.page_of(following) if following else "",
         }
         return self.render(request, "admin/loans/fraudflag/page.html", context)
@@ -146,7 +179,7 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
         except flags.FlagRefused as refusal:
             return self._page(request, self.get_object(request, flag.pk), error=str(refusal), step=step, sent={"note": note})
         flag = self.get_object(request, flag.pk)
-        following = pages.next_in_queue(self.get_queryset(request), flag)
+        following = queue.next_in_queue(self.get_queryset(request), flag)
         text = format_html("{}: {}.", flag.application, done)
         if following is not None and step != "assign":
             text = format_html(
@@ -183,27 +216,30 @@ class FraudFlagAdmin(ReadOnly, DeskAdmin):
             request, object_id, "assign", f"given to {to.get_full_name() or to.get_username()}" if to else "given to nobody", to=to
         )
 
-    @display(description="Application", ordering="application__external_reference")
-    def reference(self, obj: FraudFlag) -> str:
-        return str(obj.application)
+    @display(description=gettext_lazy("Application"), ordering="application__external_reference")
+    def reference(self, obj: FraudFlag) -> SafeString:
+        since = moment_of(obj.created_at)
+        return format_html('<span class="ld-number">{}</span><span class="ld-under ld-number">{}</span>', obj.application, since)
 
-    @display(description="Severity", ordering="severity")
+    @display(description=gettext_lazy("Severity"), ordering="severity")
     def severity_shown(self, obj: FraudFlag) -> SafeString:
         return badge(obj.get_severity_display(), pages.TONES[obj.severity])
 
-    @display(description="Why")
+    @display(description=gettext_lazy("Why"))
     def why(self, obj: FraudFlag) -> SafeString:
-        return format_html('<span class="ld-wrap">{}</span>', obj.in_words[:200])
+        first, more = pages.in_short(obj)
+        return format_html('<span class="ld-wrap ld-wide">{}{}</span>', first, f" – and {more} more" if more else "")
 
-    @display(description="Expected loss", ordering="expected_loss")
+    @display(description=gettext_lazy("Expected loss"), ordering="expected_loss")
     def loss_shown(self, obj: FraudFlag) -> SafeString:
-        return format_html('<span class="ld-number ld-strong">{}</span>', money(obj.expected_loss))
+        loss, amount = money(round(obj.expected_loss)), money(obj.application.amount)
+        return format_html('<span class="ld-number ld-strong">{}</span><span class="ld-under ld-number">of {}</span>', loss, amount)
 
-    @display(description="Amount", ordering="application__amount")
-    def amount_shown(self, obj: FraudFlag) -> SafeString:
-        return format_html('<span class="ld-number">{}</span>', money(obj.application.amount))
+    @display(description=gettext_lazy("With"), ordering="assignee__username")
+    def assignee_shown(self, obj: FraudFlag) -> str:
+        return (obj.assignee.get_full_name() or obj.assignee.get_username()) if obj.assignee else "nobody"
 
-    @display(description="State", ordering="state")
+    @display(description=gettext_lazy("State"), ordering="state")
     def state_shown(self, obj: FraudFlag) -> SafeString:
         return badge(obj.get_state_display(), pages.STATE_TONES[obj.state])
 
@@ -213,11 +249,25 @@ class RuleForm(forms.ModelForm):
         model = FraudRule
         fields = ("code", "name", "severity", "conditions", "family", "active", "source")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        from loans.models.fraud import known_features
+        from mlcore.fraud.rules import OPERATORS
+
+        super().__init__(*args, **kwargs)
+        if "conditions" in self.fields:
+            self.fields["conditions"].initial = []
+            self.fields["conditions"].help_text = format_html(
+                'All must hold: <code>[{{"feature": "phone_24h", "operator": "at_least", "value": 3}}]</code>. Operators: {}. '
+                '<details><summary class="ld-link">The features</summary>{}</details>',
+                ", ".join(OPERATORS),
+                ", ".join(sorted(known_features())),
+            )
+
 
 @admin.register(FraudRule)
 class FraudRuleAdmin(DeskAdmin):
     form = RuleForm
-    list_display = ("name", "code", "version", "severity_shown", "words", "active", "created_at")
+    list_display = ("named", "severity_shown", "words", "active")
     list_filter = ("active",)
     list_filter_submit = False
     search_fields = ("code", "name")
@@ -226,8 +276,8 @@ class FraudRuleAdmin(DeskAdmin):
         ("A hit where all of these hold", {"fields": ("conditions",)}),
         ("Where it comes from", {"fields": ("source",)}),
     )
-    empty_title = "No rules yet"
-    empty_text = "The starter set comes with the first application. A rule is never edited: saving writes its next version."
+    empty_title = gettext_lazy("No rules yet")
+    empty_text = gettext_lazy("The starter set comes with the first application. A rule is never edited: saving writes its next version.")
 
     def get_readonly_fields(self, request: HttpRequest, obj: FraudRule | None = None) -> tuple[str, ...]:
         return ("code",) if obj else ()
@@ -245,19 +295,24 @@ class FraudRuleAdmin(DeskAdmin):
         made = rules.new_version(FraudRule.objects.get(pk=obj.pk), by=request.user, **wanted)
         obj.pk, obj.version = made.pk, made.version
 
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        return super().log_change(request, obj, message)
+    @display(description=gettext_lazy("Rule"), ordering="code")
+    def named(self, obj: FraudRule) -> SafeString:
+        return format_html(
+            '<span class="ld-wrap ld-wide">{}</span><span class="ld-under">{} v{}, {}</span>',
+            obj.name, obj.code, obj.version, day_of(obj.created_at),
+        )  # fmt: skip
 
-    @display(description="Severity", ordering="severity")
+    @display(description=gettext_lazy("Severity"), ordering="severity")
     def severity_shown(self, obj: FraudRule) -> SafeString:
         return badge(obj.get_severity_display(), pages.TONES[obj.severity])
 
-    @display(description="A hit where")
-    def words(self, obj: FraudRule) -> str:
+    @display(description=gettext_lazy("A hit where"))
+    def words(self, obj: FraudRule) -> SafeString | str:
         from mlcore.fraud.facts import LABELS
         from mlcore.fraud.rules import RuleError
 
         try:
-            return "; ".join(condition.in_words(LABELS) for condition in obj.parsed().conditions)
+            said = "; ".join(condition.in_words(LABELS) for condition in obj.parsed().conditions)
+            return format_html('<span class="ld-wrap ld-wide">{}</span>', said)
         except (RuleError, ValidationError):
             return "can't be read, and is left out"

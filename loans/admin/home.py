@@ -7,24 +7,39 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from loans.admin.application import SEES_PEOPLE, LoanApplicationAdmin
+from loans.admin.application import LoanApplicationAdmin
+from loans.admin.base import STANDING
 from loans.queries.application_page import DECIDED
 from loans.queries.home import home
-from loans.queries.words import age, code, money, percent
+from loans.queries.intake_today import Intake
+from loans.queries.tally import in_words
+from loans.queries.words import age, code, figure, money, percent
+from loans.services import audit, deadlines
 
-TONES = {"approve": "success", "decline": "danger", "refer": "warning"}
+TONES = {"approve": "success", "decline": "danger", "refer": "warning", "counter": "info"}
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """unfold's hook for the index page."""
-    found = home(request.user, now=timezone.now())
+    now = timezone.now()
+    found = home(
+        request.user,
+        now=now,
+        overdue=deadlines.submitted_before(-1, now=now),
+        soon=deadlines.submitted_before(deadlines.SOON_DAYS, now=now),
+    )
+    named = [row.pk for row in found.riskiest if "applicant" in row._state.fields_cache and row.applicant]
+    if named:
+        audit.record("applicants.listed", actor=request.user, applications=named)
     inbox = reverse("admin:loans_loanapplication_changelist")
     context |= {
         "title": "Home",
         "home": found,
         "inbox_url": inbox,
-        "by_risk_url": inbox + LoanApplicationAdmin.by_risk(people=request.user.has_perm(SEES_PEOPLE)),
+        "waits": _waits(found.counts, inbox),
+        "by_risk_url": inbox + LoanApplicationAdmin.by_risk(request.user),
         "decisions_url": reverse("admin:loans_decision_changelist"),
         "models_url": reverse("admin:loans_modelversion_changelist"),
         "champion_url": reverse("admin:loans_modelversion_change", args=[found.champion.version.pk]) if found.champion else "",
@@ -55,6 +70,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             }
             for row in found.decisions
         ],
+        "health": [
+            (one, *STANDING[one.state], reverse("admin:loans_monitoringwindow_model", args=[one.version.pk])) for one in found.health
+        ],
+        "intake": _intake(found.intake) if found.intake else None,
+        "forecast_url": _forecast_url(found.intake),
         "synthetic": any(row.synthetic for row in found.riskiest) or bool(found.champion and found.champion.synthetic),
         "jobs": [_job(run, "trainingrun") for run in found.runs] + [_job(batch, "importbatch") for batch in found.imports],
         "administers": [
@@ -68,6 +88,64 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         ],
     }
     return context
+
+
+def _intake(intake: Intake) -> dict[str, Any]:
+    """Each line with its bar: how far the day is, on the band that the day is expected to end in."""
+    reach = 1.08 * max([1.0, *(max(line.came, line.high or 0.0) for line in intake.lines)])
+
+    def share(value: float | None) -> float:
+        return round(100 * (value or 0.0) / reach, 1)
+
+    return {
+        "reason": intake.reason,
+        "as_of": intake.forecast.as_of if intake.forecast else None,
+        "lines": [
+            {
+                "title": line.title,
+                "came": figure(line.came),
+                "expected": figure(round(line.expected, 1 if line.expected < 10 else 0)) if line.expected is not None else "",
+                "range": f"{figure(round(line.low))}–{figure(round(line.high))}" if line.low is not None and line.high is not None else "",
+                "reason": line.reason,
+                "above": line.high is not None and line.came > line.high,
+                "bar": {
+                    "came": share(line.came),
+                    "low": share(line.low),
+                    "span": share((line.high or 0.0) - (line.low or 0.0)),
+                    "mark": share(line.expected),
+                },
+                "known": line.expected is not None,
+            }
+            for line in intake.lines
+        ],
+    }
+
+
+def _forecast_url(intake: Intake | None) -> str:
+    if intake is None:
+        return ""
+    if intake.forecast is None:
+        return reverse("admin:loans_demandforecast_changelist")
+    return reverse("admin:loans_demandforecast_change", args=[intake.forecast.pk])
+
+
+def _waits(counts: dict[str, int], inbox: str) -> list[dict[str, str]]:
+    """What waits for this person: a number, what it is, where it is, and whether it is late. What is none is left out, save one's own."""
+    found = [
+        ("overdue", _("Past the notice's last day"), f"{inbox}?due=-1", "danger"),
+        ("soon", _("Notice due within 7 days"), f"{inbox}?due=7", "warning"),
+        ("mine", _("Taken by me"), f"{inbox}?assigned=me", ""),
+        ("to_confirm", _("Wait for a second person"), f"{inbox}?view=second", "primary"),
+        ("promotions", _("Models to approve"), f"{reverse('admin:loans_promotioncheck_changelist')}?state__exact=open", "primary"),
+        ("notices", _("Notices to send"), reverse("admin:loans_adverseactionnotice_changelist"), "warning"),
+        ("flags", _("Fraud flags to look at"), reverse("admin:loans_fraudflag_changelist"), "warning"),
+        ("today", _("Came in today"), f"{inbox}?view=all", ""),
+    ]
+    return [
+        {"count": in_words(counts[name]), "text": text, "url": url, "tone": tone}
+        for name, text, url, tone in found
+        if counts.get(name) or (name in counts and name in ("mine", "today"))
+    ]
 
 
 def _job(run: Any, name: str) -> dict[str, Any]:

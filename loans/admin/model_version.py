@@ -13,45 +13,51 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from loans.admin import charts, curves, segment
+from loans.admin import segment
 from loans.admin.base import DeskAdmin, ReadOnly, badge, post_only
-from loans.admin.model_pages import ModelPages, reliability_rows
+from loans.admin.chart_card import ChartCard, Charted
+from loans.admin.model_charts import fairness_cards, risk_cards
+from loans.admin.model_life import PROMOTES, ModelLife
+from loans.admin.model_pages import ModelPages
 from loans.admin.training_run import TRAINS
 from loans.models import ModelKind, ModelVersion, TrainingRun
 from loans.models.job import ACTIVE_RUN
 from loans.queries.model_amount import amount_model_page
 from loans.queries.model_fairness import fairness
+from loans.queries.model_fraud import SELECTED, fraud_model_page
 from loans.queries.model_page import SYNTHETIC, model_page
-from loans.queries.words import code, percent
-from loans.services import registry, training
+from loans.queries.words import code, number, percent, whole
+from loans.services import promotion, registry, training
 
-PROMOTES = "loans.promote_modelversion"
 TRAINED = {
     ModelKind.DEFAULT_RISK: "fits several models on all loans with a known outcome and keeps the simplest that is as good as the best",
     ModelKind.LOAN_AMOUNT: "fits the range of amounts that were carried",
     ModelKind.SEGMENTS: "looks for groups of customers among all applications, and says so where there are none",
+    ModelKind.FRAUD: "learns what is usual and, from enough findings on, what fraud looks like",
 }
 STATE_TONES = {"champion": "success", "challenger": "primary", "shadow": "info"}
 
 
 @admin.register(ModelVersion)
-class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
+class ModelVersionAdmin(ModelLife, ModelPages, Charted, ReadOnly, DeskAdmin):
     ordering = ("kind", "-version")
     list_display = ("version_shown", "state_shown", "algorithm_shown", "auc", "default_rate", "trained_on", "created_by", "created")
     list_filter = ("kind", "state")
     list_filter_submit = False
     list_select_related = ("created_by",)
     list_before_template = "loans/train.html"
-    empty_title = "No model yet"
-    empty_text = (
-        "Train the first one: it needs past loans with their outcomes. The first of its kind serves at once; later ones wait for “Promote”."
+    empty_title = _("No model yet")
+    empty_text = _(
+        "Train the first one: it needs past loans with their outcomes. The first of its kind serves at once; later ones run in shadow and "
+        "pass a promotion check."
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).select_related("created_by", "promoted_by")
+        return super().get_queryset(request).select_related("created_by", "promoted_by", "predecessor").defer("predecessor__report")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         base = super().get_changelist(request, **kwargs)
@@ -61,9 +67,9 @@ class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
                 # A report is some 100 KB; the list takes three figures out of it and leaves it where it is.
                 return (
                     super().get_queryset(request, *args, **kwargs).defer("report").annotate(
-                        auc_value=KT("report__champion__figures__auc__value"), auc_low=KT("report__champion__figures__auc__low"),
-                        auc_high=KT("report__champion__figures__auc__high"), rate=KT("report__baselines__default_rate"),
+                        **{f"auc_{part}": _auc(part) for part in ("value", "low", "high")}, rate=KT("report__baselines__default_rate"),
                         loans=Coalesce(KT("report__data__rows"), KT("report__rows")), title=KT("report__choice__title"),
+                        edits=KT("report__edits"),
                     )
                 )  # fmt: skip
 
@@ -90,8 +96,15 @@ class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
         return [
             self.at("train/", self.train_view, "train"),
             self.at("<int:object_id>/promote/", self.promote_view, "promote"),
+            *self.life_paths(),
             *self.page_paths(),
+            *self.chart_paths(),
         ]
+
+    def chart_cards(self, request: HttpRequest, obj: ModelVersion) -> list[ChartCard]:
+        if obj.kind == ModelKind.SEGMENTS:
+            return segment.cards(obj)
+        return [*risk_cards(obj, model_page(obj)), *fairness_cards(obj)] if obj.kind == ModelKind.DEFAULT_RISK else []
 
     @post_only
     def train_view(self, request: HttpRequest) -> HttpResponse:
@@ -122,11 +135,11 @@ class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
             problem = "Say why this version should serve: it is kept with the promotion." if not reason else "At most 300 characters."
             return self._page(request, version, reason=reason[:1000], problem=problem)
         try:
-            promoted = registry.promote(version, by=request.user, reason=reason)
+            found = promotion.check(version, by=request.user, reason=reason)
         except (registry.NotPromotable, ArtifactError, OSError) as refusal:
             return self._page(request, version, reason=reason, problem=str(refusal))
-        self.log_change(request, promoted, f"Promoted: {reason}")
-        return self.told(request, promoted, f"{promoted} serves from now on. Applications that are scored already keep their scores.")
+        self.log_change(request, version, f"Checked for promotion ({found.get_state_display().lower()}): {reason}")
+        return HttpResponseRedirect(reverse("admin:loans_promotioncheck_change", args=[found.pk]))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -150,49 +163,60 @@ class ModelVersionAdmin(ModelPages, ReadOnly, DeskAdmin):
             "promote_url": reverse("admin:loans_modelversion_promote", args=[version.pk]) if may_promote else "",
             "reason": reason,
             "problem": problem,
+            "life": self.life(request, version),
         }
         if version.kind == ModelKind.LOAN_AMOUNT:
             return self.render(request, "admin/loans/modelversion/amount.html", context | {"page": amount_model_page(version)})
         if version.kind == ModelKind.SEGMENTS:
-            return self.render(request, segment.TEMPLATE, context | segment.context(version))
+            context |= segment.context(version)
+            return self.render(request, segment.TEMPLATE, context | {"cards": self.placed(version, context["cards"])})
+        if version.kind == ModelKind.FRAUD:
+            page = {"page": fraud_model_page(version), "selected": SELECTED}
+            return self.render(request, "admin/loans/modelversion/fraud.html", context | page)
         page = model_page(version)
+        cards = self.placed(version, risk_cards(version, page))
         context |= {
             "page": page,
+            "edits": self.edits(request, version),
             "fairness": fairness(version),
-            "calibration": charts.calibration(page.reliability),
-            "distribution": charts.distribution(page.distribution),
-            "roc": charts.roc(page.roc),
-            "quarters": curves.by_quarter(page.quarters),
-            "reliability": reliability_rows(page.reliability),
+            "cards": [card for card in cards if not card.wide],
+            "wide_cards": [card for card in cards if card.wide],
         }
         return self.render(request, "admin/loans/modelversion/page.html", context)
 
-    @display(description="Version", ordering="version")
+    @display(description=_("Version"), ordering="version")
     def version_shown(self, obj: ModelVersion) -> str:
         return str(obj)
 
-    @display(description="State")
+    @display(description=_("State"))
     def state_shown(self, obj: ModelVersion) -> SafeString:
         shown = badge(obj.get_state_display(), STATE_TONES.get(obj.state, "default"))
         return (
             format_html('{} <span class="ld-badge ld-synthetic" title="{}">synthetic</span>', shown, SYNTHETIC) if obj.synthetic else shown
         )
 
-    @display(description="Chosen rung")
+    @display(description=_("Chosen rung"))
     def algorithm_shown(self, obj: ModelVersion) -> str:
-        return obj.title or code(obj.algorithm)
+        return (obj.title or code(obj.algorithm)) + (", edited by hand" if obj.edits else "")
 
-    @display(description="AUC (chance 0.5)")
+    @display(description=_("AUC (chance 0.5)"))
     def auc(self, obj: ModelVersion) -> SafeString | str:
         if obj.auc_value is None:
             return "–"
-        interval = f"{float(obj.auc_low):.3f}–{float(obj.auc_high):.3f}" if obj.auc_low and obj.auc_high else ""
-        return format_html('<span class="ld-number">{}</span><span class="ld-under">{}</span>', f"{float(obj.auc_value):.3f}", interval)
+        interval = f"{number(float(obj.auc_low))}–{number(float(obj.auc_high))}" if obj.auc_low and obj.auc_high else ""
+        return format_html('<span class="ld-number">{}</span><span class="ld-under">{}</span>', number(float(obj.auc_value)), interval)
 
-    @display(description="Default rate")
+    @display(description=_("Default rate"))
     def default_rate(self, obj: ModelVersion) -> str:
         return percent(float(obj.rate)) if obj.rate else "–"
 
-    @display(description="Learned from")
+    @display(description=_("Learned from"))
     def trained_on(self, obj: ModelVersion) -> str:
-        return f"{int(float(obj.loans)):,} loans" if obj.loans else "–"
+        what = "applications" if obj.kind in (ModelKind.SEGMENTS, ModelKind.FRAUD) else "loans"
+        return f"{whole(int(float(obj.loans)))} {what}" if obj.loans else "–"
+
+
+def _auc(part: str) -> Coalesce:
+    """Of a fraud model that of what serves: with what was learned, or by stated weights."""
+    judged = (KT(f"report__judged__figures__{name}__auc__{part}") for name in ("merged", "weights"))
+    return Coalesce(KT(f"report__champion__figures__auc__{part}"), *judged)

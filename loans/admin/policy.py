@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
@@ -20,7 +21,8 @@ from loans.admin.base import DeskAdmin, badge
 from loans.admin.model_pages import policy_context
 from loans.models import AttributeDefinition, KnockOutRule, ModelVersion, Policy
 from loans.models.fields import APPLICATION_FIELDS, FEATURE_FIELDS
-from loans.queries.words import percent
+from loans.queries.rules import rules_in_words
+from loans.queries.words import day_of, percent
 from loans.services import rulepack
 
 
@@ -66,8 +68,8 @@ class PolicyAdmin(Signed, DeskAdmin):
         ("What a loan earns or costs", {"fields": (("margin", "loss_given_default"),)}),
         ("From when, and why", {"fields": ("effective_from", "reason")}),
     )
-    empty_title = "No policy of your own yet"
-    empty_text = (
+    empty_title = _("No policy of your own yet")
+    empty_text = _(
         "Until there is one, approval is advised where a loan is expected to earn more than it loses. "
         "A policy is never edited: a later one takes its place."
     )
@@ -94,7 +96,7 @@ class PolicyAdmin(Signed, DeskAdmin):
             context = policy_context(version, version_url=reverse("admin:loans_modelversion_change", args=[version.pk]))
         return self.render(request, "admin/loans/modelversion/policy.html", context)
 
-    @display(description="Advice")
+    @display(description=_("Advice"))
     def bands(self, obj: Policy) -> str:
         return str(obj)
 
@@ -102,21 +104,21 @@ class PolicyAdmin(Signed, DeskAdmin):
         newest = Policy.objects.filter(effective_from__lte=Now()).order_by("-effective_from", "-pk").values("pk")[:1]
         return super().get_queryset(request).annotate(in_force=Q(pk=Subquery(newest)))
 
-    @display(description="State")
+    @display(description=_("State"))
     def state(self, obj: Policy) -> SafeString:
         if obj.in_force:
             return badge("In force", "success")
         return badge("Begins later", "info") if obj.effective_from > timezone.now() else badge("Replaced")
 
-    @display(description="From", ordering="effective_from")
+    @display(description=_("From"), ordering="effective_from")
     def effective(self, obj: Policy) -> str:
-        return f"{obj.effective_from:%Y-%m-%d}"
+        return day_of(obj.effective_from)
 
-    @display(description="Margin")
+    @display(description=_("Margin"))
     def margin_shown(self, obj: Policy) -> str:
         return percent(obj.margin)
 
-    @display(description="Loss on default")
+    @display(description=_("Loss on default"))
     def loss_shown(self, obj: Policy) -> str:
         return percent(obj.loss_given_default)
 
@@ -152,12 +154,12 @@ class KnockOutRuleAdmin(Signed, DeskAdmin):
         ("The application is ruled out where", {"fields": ("field", ("operator", "value"))}),
         ("What the applicant is told", {"fields": ("reason",)}),
     )
-    empty_title = "No knock-out rules"
-    empty_text = "A rule here advises to decline whatever the score is, for instance: income is below 12000."
+    empty_title = _("No knock-out rules")
+    empty_text = _("A rule here advises to decline whatever the score is, for instance: income is below 12000.")
 
-    @display(description="Ruled out where")
+    @display(description=_("Ruled out where"))
     def words(self, obj: KnockOutRule) -> str:
-        return obj.in_words
+        return rules_in_words([obj])[obj.pk]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # A rule that has decided stays readable; it is switched off instead.

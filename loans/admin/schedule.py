@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 from django_celery_beat import models as beat
 from unfold.decorators import display
 
@@ -17,9 +18,9 @@ for model in (beat.PeriodicTask, beat.IntervalSchedule, beat.CrontabSchedule, be
 class PeriodicTaskAdmin(ReadOnly, DeskAdmin):
     list_display = ("name", "task", "schedule_shown", "enabled", "last_run_at", "total_run_count")
     list_select_related = ("interval", "crontab")
-    empty_title = "Nothing runs by the clock yet"
-    empty_text = "The schedule is written here when the scheduler starts for the first time."
+    empty_title = _("Nothing runs by the clock yet")
+    empty_text = _("The schedule is written here when the scheduler starts for the first time.")
 
-    @display(description="When")
+    @display(description=_("When"))
     def schedule_shown(self, obj: beat.PeriodicTask) -> str:
         return str(obj.interval or obj.crontab or "–")

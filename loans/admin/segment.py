@@ -7,12 +7,16 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.contrib.filters.admin import DropdownFilter
 
+from loans.admin.chart_card import ChartCard, decimal, share, text, whole
 from loans.admin.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick
 from loans.models import LoanApplication, ModelVersion
 from loans.queries import segments as pages
 from loans.queries.words import percent
+from loans.queries.words import whole as figure
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#b91c1c", "#7c3aed", "#0891b2", "#db2777", "#65a30d", "#475569", "#a16207")
 TEMPLATE = "admin/loans/segment/page.html"
@@ -40,9 +44,35 @@ def context(version: ModelVersion) -> dict[str, Any]:
         "page": page,
         "colours": COLOURS,
         "legend": [(row, COLOURS[row.number % len(COLOURS)]) for row in page.segments],
-        "map": map_picture(page.map),
-        "shares": share_picture(page.over_time, [row.name for row in page.segments]),
+        "cards": cards(version, page),
     }
+
+
+def cards(version: ModelVersion, page: pages.SegmentsPage | None = None) -> list[ChartCard]:
+    """The map and the shares over time, where the report has them."""
+    page = page or pages.segments_page(version)
+    names = [row.name for row in page.segments]
+    made = []
+    points = [row for row in page.map.get("points") or [] if isinstance(row, list) and len(row) == 3]
+    if points:
+        says = _(
+            "{many} applicants drawn at random, on the two directions in which applicants differ most; these show {explained} of all "
+            "differences, so groups that overlap here may be apart."
+        ).format(many=len(points), explained=page.explained)
+        columns = [decimal(_("Across"), 3), decimal(_("Up"), 3), text(_("Segment"))]
+        rows = [(x, y, names[int(group)] if int(group) < len(names) else group) for x, y, group in points]
+        made.append(
+            ChartCard("map", _("Map"), says, columns, rows, map_picture(page.map), "loans/charts/map.html", beside=_("a picture only"))
+        )
+    picture = share_picture(page.over_time, names)
+    if picture:
+        columns = [text(_("From")), whole(_("Applications")), *(share(name) for name in names)]
+        rows = [
+            (row.get("period"), row.get("rows"), *row["shares"]) for row in page.over_time if len(row.get("shares") or []) == len(names)
+        ]
+        says = _("Each column is all applications of its period, by segment in the colours of the table above.")
+        made.append(ChartCard("shares", _("Share over time"), says, columns, rows, picture, "loans/charts/shares.html", _("submitted")))
+    return made
 
 
 def map_picture(data: dict[str, Any]) -> Picture | None:
@@ -72,22 +102,22 @@ def share_picture(rows: list[dict[str, Any]], names: list[str]) -> Picture | Non
     marks, ticks = [], []
     for number, row in enumerate(rows):
         foot = 0.0
-        for group, share in enumerate(row["shares"]):
-            share = float(share or 0.0)
+        for group, part in enumerate(row["shares"]):
+            part = float(part or 0.0)
             marks.append(
                 {
                     "x": f"{LEFT + number * step + 0.5:.1f}",
                     "width": f"{max(step - 1, 1):.1f}",
-                    "y": f"{HEIGHT - BOTTOM - span * (foot + share):.1f}",
-                    "height": f"{span * share:.1f}",
+                    "y": f"{HEIGHT - BOTTOM - span * (foot + part):.1f}",
+                    "height": f"{span * part:.1f}",
                     "colour": COLOURS[group % len(COLOURS)],
-                    "title": f"From {row.get('period')}, {names[group]}: {share:.1%} of {row.get('rows', 0):,}",
+                    "title": f"From {row.get('period')}, {names[group]}: {percent(part)} of {figure(row.get('rows', 0))}",
                 }
             )
-            foot += share
+            foot += part
         if number % every == 0:
             ticks.append(Tick(f"{LEFT + (number + 0.5) * step:.1f}", str(row.get("period", ""))[:7]))
-    return Picture(marks, ticks, [Tick(f"{HEIGHT - BOTTOM - span * share:.1f}", f"{share:.0%}") for share in (0.0, 0.5, 1.0)])
+    return Picture(marks, ticks, [Tick(f"{HEIGHT - BOTTOM - span * share:.1f}", percent(share, 0)) for share in (0.0, 0.5, 1.0)])
 
 
 def segment_line(application: LoanApplication) -> dict[str, Any]:
@@ -99,7 +129,7 @@ def segment_line(application: LoanApplication) -> dict[str, Any]:
 class SegmentFilter(DropdownFilter):
     """The groups that serve now; the filter is not there where there are none."""
 
-    title = "segment"
+    title = gettext_lazy("segment")
     parameter_name = "segment"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -9,10 +9,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from loans.admin.base import RUN_TONES, DeskAdmin, Progressing, ReadOnly, badge, post_only
 from loans.models import TrainingRun
+from loans.queries.quality import quality_page
+from loans.queries.words import percent, whole
 from loans.services import training
 
 TRAINS = "loans.train_modelversion"
@@ -24,8 +27,8 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
     list_filter = ("state",)
     list_filter_submit = False
     list_select_related = ("started_by",)
-    empty_title = "No trainings yet"
-    empty_text = "Start one with “Train” on the page of model versions. It needs past loans with their outcomes."
+    empty_title = _("No trainings yet")
+    empty_text = _("Start one with “Train” on the page of model versions. It needs past loans with their outcomes.")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("started_by", "model_version").defer("model_version__report")
@@ -43,6 +46,7 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
         if run is None:
             return self.gone(request, object_id)
         version = run.model_version
+        report = version.report if version is not None and isinstance(version.report, dict) else {}
         context = {
             "title": str(run),
             "original": run,
@@ -56,11 +60,15 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
             "version_url": reverse("admin:loans_modelversion_change", args=[version.pk])
             if version and request.user.has_perm("loans.view_modelversion")
             else "",
+            "quality": quality_page(report.get("quality")),
+            "augmentation": (report.get("augmentation") or {}).get("in_words", ""),
+            "sample": (report.get("sample") or {}).get("in_words", ""),
+            "held_back": (report.get("held_back") or {}).get("in_words", ""),
             "facts": [
                 ("Kind", run.get_kind_display()),
-                ("Loans learned from", f"{run.rows:,}" if run.rows else "–"),
+                ("Loans learned from", whole(run.rows) if run.rows else "–"),
                 ("Time", seconds(run.seconds)),
-                ("Peak memory", f"{run.peak_memory_mb:,.0f} MB" if run.peak_memory_mb else "–"),
+                ("Peak memory", f"{whole(run.peak_memory_mb)} MB" if run.peak_memory_mb else "–"),
                 ("Attempts", str(run.attempts)),
                 ("Seed", str(run.seed)),
                 (
@@ -81,17 +89,18 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
         training.cancel(run, by=request.user)
         return self.told(request, run, "Asked to stop. Nothing of this training is kept.")
 
-    @display(description="Training", ordering="pk")
+    @display(description=_("Training"), ordering="pk")
     def run_shown(self, obj: TrainingRun) -> str:
         return str(obj)
 
-    @display(description="State")
+    @display(description=_("State"))
     def state_shown(self, obj: TrainingRun) -> SafeString:
         return badge(
-            f"{obj.get_state_display()} {obj.share_done:.0%}" if obj.state == "running" else obj.get_state_display(), RUN_TONES[obj.state]
+            f"{obj.get_state_display()} {percent(obj.share_done, 0)}" if obj.state == "running" else obj.get_state_display(),
+            RUN_TONES[obj.state],
         )
 
-    @display(description="Result")
+    @display(description=_("Result"))
     def result(self, obj: TrainingRun) -> SafeString | str:
         if obj.model_version_id is None:
             return "–"
@@ -101,13 +110,13 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
             obj.model_version,
         )
 
-    @display(description="Time")
+    @display(description=_("Time"))
     def seconds_shown(self, obj: TrainingRun) -> str:
         return seconds(obj.seconds)
 
-    @display(description="Peak memory")
+    @display(description=_("Peak memory"))
     def memory_shown(self, obj: TrainingRun) -> str:
-        return f"{obj.peak_memory_mb:,.0f} MB" if obj.peak_memory_mb else "–"
+        return f"{whole(obj.peak_memory_mb)} MB" if obj.peak_memory_mb else "–"
 
 
 def seconds(value: float | None) -> str:

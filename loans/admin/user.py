@@ -9,13 +9,30 @@ from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from unfold.admin import StackedInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from loans.admin.base import DeskAdmin
+from loans.admin.sessions import LoginForm
+from loans.models import Branch, OfficerProfile
 
+admin.site.login_form = LoginForm
 admin.site.unregister(User)
 admin.site.unregister(Group)
+
+
+class OfficerProfileInline(StackedInline):
+    """Branch and limit, on the page of the account that they belong to."""
+
+    model = OfficerProfile
+    can_delete = False
+    verbose_name = verbose_name_plural = "At the desk"
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "branch":
+            kwargs["queryset"] = Branch.objects.filter(active=True)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
 @admin.register(User)
@@ -28,6 +45,11 @@ class UserAdmin(BaseUserAdmin, DeskAdmin):
     list_filter_submit = False
     filter_horizontal = ("user_permissions",)
     actions = None
+    inlines = (OfficerProfileInline,)
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> tuple[type, ...]:
+        # A new account is saved before it has a page to set them on; and nobody gives himself a branch or a limit.
+        return self.inlines if obj is not None and (obj.pk != request.user.pk or request.user.is_superuser) else ()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Else an administrator could set a superuser's password and sign in as him.

@@ -12,7 +12,7 @@ from loans.models import LoanApplication
 from loans.models.fields import APPLICATION_FIELDS
 from loans.queries.application_facts import value_text
 from loans.queries.application_risk import KnockOut
-from loans.queries.words import percent, points
+from loans.queries.words import fixed, percent, points
 from loans.services import registry
 from loans.services.what_if import WhatIf, what_if
 
@@ -92,7 +92,7 @@ def _step(change: dict[str, Any]) -> Step:
     old, new, column, unit = change["old"], change["new"], change["column"], change["unit"] or ""
     moved = ""
     if _is_number(old) and _is_number(new):
-        size = f"{100 * abs(new - old):.1f} % points" if _is_share(column) else value_text(column, abs(new - old), unit)
+        size = f"{fixed(100 * abs(new - old), 1)} % points" if _is_share(column) else value_text(column, abs(new - old), unit)
         moved = f"{'lower' if new < old else 'higher'} by {size}"
     return Step(change["title"], value_text(column, new, unit), value_text(column, old, unit), moved, change["follows"] is not None)
 

@@ -2,6 +2,8 @@
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
+  // unfold names the page's main part by its id alone
+  document.getElementById("content")?.setAttribute("role", "main");
   keyboard();
   document.querySelectorAll("[data-progress-url]").forEach(watch);
   document.querySelectorAll("details[data-load-url]").forEach((panel) => panel.addEventListener("toggle", () => load(panel)));
@@ -24,6 +26,14 @@ document.addEventListener("DOMContentLoaded", () => {
       if (said && !note.value.trim()) note.value = said;
     });
   });
+  // A column's details follow what it is said to be; its values' meanings are asked once that is kept.
+  document.querySelectorAll(".ld-mapping select[data-role]").forEach((select) => {
+    const row = select.closest("tr"), first = select.value;
+    select.addEventListener("change", () => {
+      row.dataset.details = select.selectedOptions[0].dataset.details;
+      row.querySelectorAll(".ld-meanings").forEach((box) => { box.hidden = select.value !== first; });
+    });
+  });
   // What was refused is what the officer wants to mend.
   const wrong = document.querySelector(".ld-decide details[open] .ld-wrong") || document.querySelector(".ld-decide details[open] select");
   if (document.querySelector(".ld-decide [role=alert]") && wrong) wrong.focus();
@@ -32,6 +42,7 @@ document.addEventListener("DOMContentLoaded", () => {
 function keyboard() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape" && event.target.closest(".ld-tip")) return event.target.blur();
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
     if (event.key === "Escape" && typing && typing.closest(".ld-decide")) {
       typing.closest("details").open = false;
@@ -45,10 +56,10 @@ function keyboard() {
     if (form) {
       document.querySelectorAll(".ld-decide details").forEach((other) => { other.open = other === form; });
       form.scrollIntoView({ block: "nearest" });
-      form.querySelector("select, textarea").focus();
+      form.querySelector("input:not([type=hidden]), select, textarea").focus();
       return event.preventDefault();
     }
-    const link = document.querySelector(`a[data-key="${CSS.escape(key)}"]`);
+    const link = document.querySelector(`a[data-key="${CSS.escape(key)}"], button[data-key="${CSS.escape(key)}"]`);
     if (link) { event.preventDefault(); link.click(); }
   });
 }
@@ -99,7 +110,8 @@ function watch(box) {
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       const run = await answer.json();
       failures = 0;
-      if (!run.active) return location.reload();
+      // Another state has another badge, and other things to do.
+      if (!run.active || (box.dataset.state && box.dataset.state !== run.state)) return location.reload();
       bar.style.width = `${run.percent}%`;
       bar.parentElement.setAttribute("aria-valuenow", run.percent);
       share.textContent = `${run.percent}%`;

@@ -14,11 +14,15 @@ from django.db import connection
 from django.utils import timezone
 
 from loans import migrations
-from loans.models import Applicant, LoanApplication, LoanProduct, ModelVersion, Prediction, ScoringJob, Status
+from loans.models import Applicant, Document, LoanApplication, LoanProduct, ModelVersion, Prediction, ScoringJob, Status
+from loans.services import documents
 
 ROLES = {
     "officer": "Loan officers",
+    "senior": "Senior officers",
+    "investigator": "Fraud investigators",
     "owner": "Model owners",
+    "owner2": "Model owners",
     "auditor": "Auditors",
     "administrator": "Administrators",
     "stranger": None,
@@ -111,7 +115,7 @@ def ensure_roles() -> None:
     editor = type("Editor", (), {"connection": connection})
     for module in sorted(info.name for info in pkgutil.iter_modules(migrations.__path__)):
         made = importlib.import_module(f"loans.migrations.{module}")
-        for name in ("make_roles", "grant"):
+        for name in ("make_roles", "grant", "begin"):
             if hasattr(made, name):
                 getattr(made, name)(apps, editor)
 
@@ -185,6 +189,20 @@ def score(
     application.status, application.default_probability, application.grade = Status.OPEN, probability, grade
     application.save(update_fields=["status", "default_probability", "grade"])
     return prediction
+
+
+PDF = b"%PDF-1.7\n1 0 obj << >> endobj\n%%EOF\n"
+
+
+def make_document(application: LoanApplication, by: User, content: bytes = PDF, **given: str) -> Document:
+    """As the service leaves it; the test needs the fixture `uploads`."""
+    return documents.add(application, content, **{"name": "payslip.pdf", "kind": "income", "by": by, **given})
+
+
+@pytest.fixture
+def uploads(settings, tmp_path):
+    settings.UPLOADS_DIR = tmp_path / "uploads"
+    return settings.UPLOADS_DIR
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from loans.models import AttributeDefinition, LoanApplication, LoanOutcome, Policy, Prediction, ScoringJob, Status
+from loans.models import AttributeDefinition, Branch, LoanApplication, LoanOutcome, Policy, Prediction, ScoringJob, Status
 from loans.queries.application_facts import affordability
 from loans.queries.application_page import application_page
 from tests.loans.admin.conftest import make_application, make_version, score
@@ -71,7 +71,7 @@ def test_costs_the_same_however_much_happened(as_, application, version):
         score(application, version)
     with CaptureQueriesContext(connection) as many:
         client.get(url_of(application))
-    assert len(few) <= 17, [query["sql"][:110] for query in few]
+    assert len(few) <= 27, [query["sql"][:110] for query in few]
     assert len(many) == len(few)
 
 
@@ -211,3 +211,29 @@ def test_text_from_outside_is_escaped(as_, version):
     score(application, version)
     page = as_("officer").get(url_of(application)).content.decode()
     assert "<script>alert" not in page and "<b>Ann" not in page and "<i>" not in page
+
+
+def test_what_became_of_the_like_of_it(as_, application, product):
+    def past(state, **fields):
+        row = make_application(status="historical", product=product, **fields)
+        LoanOutcome.objects.create(application=row, state=state)
+        return row
+
+    near = past("default", amount=12_100, annual_income=54_500, credit_score=640, employment_months=60)
+    far = past("repaid", amount=90_000, annual_income=20_000, credit_score=400, debt_to_income=0.9)
+    past("immature", amount=12_000)
+    other = past("default", amount=12_000)
+    LoanApplication.objects.filter(pk=other.pk).update(product=None)
+    page = as_("officer").get(url_of(application)).content.decode()
+    assert "Of the 2 most similar past loans with a known outcome, 1 defaulted." in page
+    assert page.index(str(near)) < page.index(str(far)) and str(other) not in page
+    # Another branch's are not among them, and who may not see outcomes sees none.
+    LoanApplication.objects.filter(pk=near.pk).update(branch=Branch.objects.create(code="north", name="North"))
+    assert "Of the 1 most similar past loan with" in as_("officer").get(url_of(application)).content.decode()
+    assert "What became of the like" not in as_("investigator").get(url_of(application)).content.decode()
+
+
+def test_the_timeline_says_who_looked_and_how_often(as_, application):
+    for _ in range(3):
+        page = as_("officer").get(url_of(application)).content.decode()
+    assert "Looked at" in page and "by officer" in page and "3 times that day" in page

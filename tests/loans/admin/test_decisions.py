@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from loans.models import Decision, ScoringJob, Status
+from loans.models import Decision, LoanApplication, ScoringJob, Status
 from tests.loans.admin.conftest import make_application, make_user, score
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +25,6 @@ def decide(client, application, **fields):
 @pytest.mark.parametrize(
     ("outcome", "reason", "note", "status"),
     [
-        ("approve", "compensating_factors", "Savings cover it", "approved"),
         ("decline", "recent_inquiries", "", "declined"),
         ("refer", "second_opinion", "", "referred"),
     ],
@@ -105,6 +105,7 @@ def test_who_comes_second_learns_who_was_first(as_, people, application):
 
 @pytest.mark.django_db(transaction=True)
 def test_two_officers_at_once_make_one_decision(application, people):
+    score(application, application.predictions.get().model_version, advice="refer")
     second = make_user("second", "Loan officers")
     barrier, answers = threading.Barrier(2), {}
 
@@ -147,12 +148,64 @@ def test_against_the_advice_is_announced_and_kept_as_an_override(as_, applicatio
     assert (
         "Against the advice (decline)" in client.get(reverse("admin:loans_loanapplication_change", args=[application.pk])).content.decode()
     )
-    decide(client, application, outcome="approve", reason="compensating_factors", note="Guarantor")
+    page = decide(client, application, outcome="approve", reason="compensating_factors", note="Guarantor").content.decode()
+    assert "Choose from the list why" in page and "Guarantor" in page
+    page = decide(
+        client, application, outcome="approve", reason="compensating_factors", note="Guarantor", override_reason="security"
+    ).content.decode()
+    assert "waits for a second person" in page and "Withdraw the proposal" in page and not Decision.objects.exists()
+    senior = as_("senior")
+    url = reverse("admin:loans_loanapplication_change", args=[application.pk])
+    page = senior.get(url).content.decode()
+    assert "A guarantor or security" in page and 'value="confirm"' in page
+    sent = {"proposal": application.proposals.get().pk, "step": "confirm", "answer": "Agreed"}
+    page = senior.post(reverse("admin:loans_loanapplication_confirm", args=[application.pk]), sent, follow=True).content.decode()
+    assert f"{application} approved" in page
     assert Decision.objects.get().override
+    client = as_("officer")
     assert "override" in client.get(reverse("admin:loans_decision_changelist")).content.decode()
-    assert (
-        "Approved against the advice" in client.get(reverse("admin:loans_loanapplication_change", args=[application.pk])).content.decode()
-    )
+    assert "Approved against the advice" in client.get(url).content.decode()
+
+
+def test_other_terms_are_offered_and_taken(as_, application):
+    LoanApplication.objects.filter(pk=application.pk).update(default_probability=0.2)
+    client = as_("officer")
+    score(application, application.predictions.get().model_version, 0.2, advice="refer")
+    page = decide(client, application, outcome="counter", reason="smaller_amount", offered_amount="six").content.decode()
+    assert "is not a number" in page and 'value="six"' in page
+    sent = {"offered_amount": "8,000", "offered_term_months": "24", "offered_rate": "9.5"}
+    assert "offered other terms" in decide(client, application, outcome="counter", reason="smaller_amount", **sent).content.decode()
+    page = client.get(reverse("admin:loans_loanapplication_change", args=[application.pk])).content.decode()
+    assert "$8,000 over 24 months at 9.50% a year" in page and "Offer accepted" in page and "Counter-offer…" not in page
+    # The form as a browser would send it: there is no reason to choose.
+    form = next(each for each in re.findall(r"<form.*?</form>", page, re.DOTALL) if "Offer accepted AD-" in each)
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form))
+    assert fields["outcome"] == "approve" and fields["seen_prediction"]
+    assert "approved" in decide(client, application, **fields).content.decode()
+    application.refresh_from_db()
+    assert application.status == Status.APPROVED
+
+
+def test_a_decline_leads_to_its_notice_which_is_corrected_and_sent(as_, application, settings):
+    settings.NOTICE_CREDITOR, settings.NOTICE_AGENCY, settings.NOTICE_RIGHTS = "Example Bank", "The agency", "Rights"
+    client = as_("officer")
+    decide(client, application)
+    notice = application.notices.get()
+    url = reverse("admin:loans_adverseactionnotice_change", args=[notice.pk])
+    assert url in client.get(reverse("admin:loans_loanapplication_change", args=[application.pk])).content.decode()
+    page = client.get(url).content.decode()
+    assert "Ann Jensen" in page and "Number of recent inquiries on credit bureau report" in page and "due in 28 days" in page
+    revise, send = (reverse(f"admin:loans_adverseactionnotice_{name}", args=[notice.pk]) for name in ("revise", "send"))
+    page = client.post(revise, {"reason": ["Score too low"]}).content.decode()
+    assert "no reason that an applicant may be given" in page and 'value="Score too low"' in page
+    client.post(revise, {"reason": ["Length of employment", ""]})
+    notice.refresh_from_db()
+    assert notice.reasons == ["Length of employment"]
+    assert "Kept until" in client.post(send, follow=True).content.decode()
+    letter = client.get(reverse("admin:loans_adverseactionnotice_letter", args=[notice.pk])).content.decode()
+    assert "Example Bank" in letter and "Length of employment" in letter and "Draft" not in letter
+    pdf = client.get(reverse("admin:loans_adverseactionnotice_pdf", args=[notice.pk]))
+    assert pdf.content.startswith(b"%PDF") and pdf["Content-Disposition"].startswith("attachment")
 
 
 def test_the_history_is_searched_and_filtered(as_, application, people, version):

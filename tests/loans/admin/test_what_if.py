@@ -67,7 +67,7 @@ def test_looking_changes_nothing_and_costs_few_queries(as_, risky):
 def test_a_rule_that_holds_is_named_first(as_, risky):
     KnockOutRule.objects.create(name="Poor", field="annual_income", operator="below", value="60000", reason="income_insufficient")
     page = as_("officer").get(url_of(risky), {"part": "1"}).content.decode()
-    assert "no change of the score helps while it holds" in page and "Annual income is below 60000" in page and "“Poor”" in page
+    assert "no change of the score helps while it holds" in page and "Annual income is below $60,000" in page and "“Poor”" in page
 
 
 def test_who_is_below_the_cut_off_needs_nothing(as_, risky):
