@@ -15,10 +15,11 @@ ENV PATH=/venv/bin:$PATH \
     DJANGO_SETTINGS_MODULE=config.settings \
     STATIC_ROOT=/app/build/static \
     ARTIFACTS_DIR=/var/lib/loandesk/artifacts \
-    UPLOADS_DIR=/var/lib/loandesk/uploads
+    UPLOADS_DIR=/var/lib/loandesk/uploads \
+    ARCHIVE_DIR=/var/lib/loandesk/archive
 RUN groupadd --system --gid 10001 loandesk \
     && useradd --system --uid 10001 --gid loandesk --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin loandesk \
-    && install -d -o loandesk -g loandesk -m 0700 /var/lib/loandesk /var/lib/loandesk/artifacts /var/lib/loandesk/uploads
+    && install -d -o loandesk -g loandesk -m 0700 /var/lib/loandesk /var/lib/loandesk/artifacts /var/lib/loandesk/uploads /var/lib/loandesk/archive
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY manage.py ./

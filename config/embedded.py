@@ -40,9 +40,9 @@ def home() -> Path:
 class Desk:
     """The embedded servers of one folder, and this process's hold on them."""
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True, postgres: dict[str, str] | None = None) -> None:
         self.folder = folder
-        self.postgres = Postgres(folder / "postgres", durable=durable)
+        self.postgres = Postgres(folder / "postgres", durable=durable, settings=postgres)
         self.valkey = Valkey(folder / "valkey")
         self._hold: int | None = None
 
@@ -115,7 +115,7 @@ class Desk:
 
     def clear(self) -> None:
         """Delete the embedded data and the models trained on it. The secrets stay: another database may be encrypted with them."""
-        for name in ("postgres", "postgres.new", "valkey", "artifacts", "uploads"):
+        for name in ("postgres", "postgres.new", "valkey", "artifacts", "uploads", "archive"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         shutil.rmtree(self.postgres.socket_folder, ignore_errors=True)
         tests = Desk(self.folder / "tests")  # see tests/environment.py
@@ -132,12 +132,12 @@ _SECRETS = {"SECRET_KEY": lambda: "dev-" + secrets.token_urlsafe(48), **dict.fro
 _desk: Desk | None = None
 
 
-def ensure_environment(folder: Path | None = None, *, durable: bool = True) -> Desk | None:
+def ensure_environment(folder: Path | None = None, *, durable: bool = True, postgres: dict[str, str] | None = None) -> Desk | None:
     """Give every unset variable of `REQUIRED` a development value in os.environ; start embedded servers where their URLs are unset.
 
     Returns the desk whose servers this process holds, or None when both URLs were given. Once per process: later calls change nothing.
-    `durable=False` trades a power failure's safety for speed (tests). Exits with a message when something is missing that
-    only the operator can give.
+    `durable=False` trades a power failure's safety for speed (tests); `postgres` holds settings of that server. Exits with a message when
+    something is missing that only the operator can give.
     """
     global _desk
     unset = [name for name in REQUIRED if not os.environ.get(name)]
@@ -146,7 +146,7 @@ def ensure_environment(folder: Path | None = None, *, durable: bool = True) -> D
     if not servers.available():
         _explain_missing(unset)
     folder = (folder or home()).absolute()
-    desk = Desk(folder, durable=durable)
+    desk = Desk(folder, durable=durable, postgres=postgres)
     try:
         if "SECRET_KEY" in unset:
             _develop(desk)
@@ -168,6 +168,7 @@ def ensure_environment(folder: Path | None = None, *, durable: bool = True) -> D
 def _develop(desk: Desk) -> None:
     """Only without a SECRET_KEY: whoever has set one is configuring a real desk, where nothing may be invented."""
     values = {**desk.secrets(), "DEBUG": "1", "ARTIFACTS_DIR": str(desk.folder / "artifacts"), "UPLOADS_DIR": str(desk.folder / "uploads")}
+    values["ARCHIVE_DIR"] = str(desk.folder / "archive")
     for name, value in values.items():
         if not os.environ.get(name):
             os.environ[name] = value

@@ -168,6 +168,12 @@ class Launch(Terminal):
         except StepFailed as failure:
             # a file of new applications has no outcomes to learn from: the desk works without a model, a person decides
             self.notes.append(f"No model serves: {failure} Until one does, applications wait for a person.")
+            return
+        try:
+            # a second's work, and the first scores come with a range of amounts
+            self.command("train amounts", ["train", "loan_amount", "--unless-champion"])
+        except StepFailed as failure:
+            self.notes.append(f"Applications get no range of amounts: {failure}")
 
     # --- serving ---------------------------------------------------------------------------------------------------------
     def wait_for_site(self, supervisor: Supervisor) -> None:
@@ -219,6 +225,27 @@ class Launch(Terminal):
             self.steps.append(Step(f"score {total:,}", seconds, worker.peak_memory))
             self.say(f"Scored {total:,} applications in {seconds:.1f} s")
 
+    def begin_the_rest(self) -> None:
+        """What the desk shows beside the risk is worked out while it is open already: by the training worker, its progress in the admin.
+
+        Only what was never tried: a training that found too little to learn from is not repeated at every start.
+        """
+        from loans.models import DemandForecast, ModelKind, ModelVersion, TrainingRun
+        from loans.services import training, wakeups
+
+        begun = []
+        tried = {*ModelVersion.objects.values_list("kind", flat=True), *TrainingRun.objects.values_list("kind", flat=True)}
+        for kind in ModelKind:
+            if kind not in tried:
+                training.start_training(kind, by=None)
+                begun.append(kind.label.lower())
+        if not DemandForecast.objects.exists() and wakeups.wake_forecast():
+            begun.append("the demand forecast")
+        if begun and wakeups.wake_monitoring():
+            begun.append("a first look at the models' health")
+        if begun:
+            self.notes.append(f"Worked out in the background, under Trainings in the admin: {', '.join(begun)}.")
+
     def demo_logins(self) -> str:
         """Made on a development desk only: a real one gets its people from its administrator."""
         if not os.environ["SECRET_KEY"].startswith("dev-"):
@@ -238,6 +265,8 @@ class Launch(Terminal):
         self.say(f"\n{logins}\n\nLoandesk is ready at http://127.0.0.1:{self.port}/admin/")
 
     def run(self) -> int:
+        from django.db import connection
+
         from config.services import services
 
         folder = home()
@@ -270,6 +299,8 @@ class Launch(Terminal):
                 self.wait_for_site(supervisor)
                 self.steps.append(Step("start", time.monotonic() - started, None))
                 self.wait_for_scores(supervisor)
+                self.begin_the_rest()
+                connection.close()
                 self.report(logins)
                 while True:
                     self.check()
