@@ -159,7 +159,7 @@ def test_a_very_small_desk(db):
 def test_demo_logins_stand_for_the_roles(db, home):
     out, _ = run("ensure_demo_users")
     users = {user.username: user for user in get_user_model().objects.all()}
-    assert set(users) == {"admin", "officer", "investigator", "owner", "auditor", "client"}
+    assert set(users) == {"admin", "officer", "senior", "investigator", "owner", "owner2", "auditor", "client"}
     assert users["investigator"].has_perm("loans.investigate_fraudflag") and not users["officer"].has_perm("loans.investigate_fraudflag")
     assert users["admin"].is_superuser and not users["officer"].is_superuser
     assert users["officer"].has_perm("loans.decide_loanapplication") and not users["auditor"].has_perm("loans.decide_loanapplication")

@@ -12,6 +12,7 @@ from django.db import DatabaseError, transaction
 from django.urls import reverse
 
 from loans.models import ApiKey, DemandForecast, LoanApplication, LoanProduct
+from loans.queries.demand import history
 from loans.services import forecasts, wakeups
 
 pytestmark = pytest.mark.django_db
@@ -85,9 +86,31 @@ def test_the_page_shows_history_forecast_and_figures(busy, client):
         assert b"<polyline" in answer.content
         assert b"Seasonal naive" in answer.content
     assert client.get(page, {"series": "boat|"}).status_code == 404
-    table = client.get(reverse("admin:loans_demandforecast_csv", args=[vintage.pk])).content.decode().splitlines()
+    table = client.get(reverse("admin:loans_demandforecast_csv", args=[vintage.pk])).content.decode("utf-8-sig").splitlines()
     assert table[0].startswith("period,forecast")
-    assert len(table) == 14
+    past, ahead = ([line for line in table[1:] if bool(line.split(",")[1]) == later] for later in (False, True))
+    assert len(ahead) == 13 and past and table[1:] == past + ahead and past[-1].split(",")[7]
+
+
+def test_the_list_has_the_next_period_and_how_good_it_is(busy, client):
+    LoanApplication.objects.update(synthetic=True)
+    forecasts.refresh(frequencies=["weekly"], as_of=NOW)
+    owner = User.objects.create_user("owner", is_staff=True)
+    owner.groups.add(Group.objects.get(name="Model owners"))
+    client.force_login(owner)
+    text = client.get(reverse("admin:loans_demandforecast_changelist")).content.decode()
+    assert "in 80 of 100" in text and "13 weeks" in text and "origins" in text and "Made up by the demo generator" in text
+
+
+def test_the_history_is_that_of_the_rows(busy):
+    from mlcore.demand import SeriesSet
+
+    rows = LoanApplication.objects.values_list("submitted_at", "amount", "product__code", "region")
+    wanted = SeriesSet.from_applications((at, float(amount), product, region or None) for at, amount, product, region in rows)
+    made = history()
+    assert made.sizes == pytest.approx(wanted.sizes) and (made.products == wanted.products).all() and made.from_rows
+    for name in ("leaf", "period", "counts", "amounts"):
+        assert getattr(made, name).tolist() == getattr(wanted, name).tolist(), name
 
 
 def test_making_one_takes_a_post_and_the_permission(client, monkeypatch):

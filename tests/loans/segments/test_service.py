@@ -7,7 +7,7 @@ from django.db import DatabaseError, transaction
 from loans.models import LoanApplication, ModelState, Prediction, SegmentAssignment, Status
 from loans.services import registry, scoring, segments
 from loans.services.sweeping import Sweeper
-from tests.factories import make_application, make_champion, make_pending
+from tests.factories import make_application, make_champion, make_pending, promoted
 from tests.loans.segments.conftest import make_groups, train
 
 pytestmark = pytest.mark.django_db
@@ -69,11 +69,11 @@ def test_a_promotion_reaches_open_applications_by_the_sweeper_in_chunks(segmente
     assert SegmentAssignment.objects.filter(model_version=second).count() == 0
     assert {row["key"] for row in second.report["segments"]} == {row["key"] for row in segmented.report["segments"]}
     assert second.report["movement"]["stayed"] > 0.9
-    registry.promote(second, by=None, reason="Newer.")
+    promoted(second)
     monkeypatch.setattr(segments, "CHUNK", 3)
     done = [segments.catch_up() for _ in range(5)]
     assert done == [3, 3, 1, 0, 0]
-    registry.promote(segmented, by=None, reason="Back again.")
+    registry.roll_back("segments", by=None, reason="Back again.")
     assert [segments.catch_up() for _ in range(4)] == [3, 3, 1, 0]
     assert SegmentAssignment.objects.filter(model_version=segmented).count() == 14
 
@@ -84,7 +84,7 @@ def test_a_champion_without_groups_clears_what_an_older_one_said(segmented, monk
     monkeypatch.setattr("mlcore.segments.choose.LEAST_GAP", 9.0)
     none = train(seed=5)
     assert none.report["k"] == 0
-    registry.promote(none, by=None, reason="No groups any more.")
+    promoted(none)
     assert segments.catch_up() == 5 and segments.catch_up() == 0
     assert not LoanApplication.objects.filter(segment__isnull=False).exists()
     assert SegmentAssignment.objects.filter(application=opened[0]).exists()

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
 
-from loans.models import Decision, LoanApplication, Prediction, Status
+from loans.models import Decision, LoanApplication, Policy, Prediction, Status
 from loans.services import decisions, scoring
 from loans.services.rulepack import UnknownReason
 from tests.factories import make_application, make_champion, make_pending
@@ -20,6 +20,8 @@ def officer(db):
 @pytest.fixture
 def scored(db, artifacts):
     make_champion()
+    # Advice neither way, so that one person is enough.
+    Policy.objects.create(approve_below=0.0001, decline_from=0.9999, reason="test")
     (job,) = make_pending(1)
     scoring.score_now(job.pk)
     return LoanApplication.objects.get(pk=job.application_id)
@@ -81,7 +83,7 @@ def test_waiting_and_historical_applications_can_not_be_decided(officer):
             decisions.decide(make_application(status=status).pk, officer=officer, outcome="decline", reason="bankruptcy")
 
 
-@pytest.mark.parametrize("sql", ["UPDATE loans_decision SET note = 'x'", "DELETE FROM loans_decision", "TRUNCATE loans_decision"])
+@pytest.mark.parametrize("sql", ["UPDATE loans_decision SET note = 'x'", "DELETE FROM loans_decision", "TRUNCATE loans_decision CASCADE"])
 def test_the_database_refuses_to_change_a_decision(scored, officer, sql):
     decisions.decide(scored.pk, officer=officer, outcome="decline", reason="bankruptcy")
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:

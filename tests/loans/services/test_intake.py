@@ -17,6 +17,7 @@ FIELDS = {"amount": Decimal("5000"), "annual_income": Decimal("40000")}
 
 def test_application_and_job_are_written_together_and_a_worker_is_told(django_capture_on_commit_callbacks, monkeypatch):
     sent = []
+    monkeypatch.setattr(wakeups, "hints_waiting", lambda: 0)  # other tests leave theirs in the broker
     monkeypatch.setattr(wakeups.current_app, "send_task", lambda name, **more: sent.append(name))
     with django_capture_on_commit_callbacks(execute=True):
         received = intake.submit(FIELDS, submitted_by=None)
@@ -82,7 +83,8 @@ def test_personal_data_are_unreadable_in_the_database_and_searchable_all_the_sam
     assert Applicant.objects.get().name == "Zoë Müller"
     for text in ("zoe muller", "ZOE@example.com", "15550100199", "555-010-0199"):
         assert Applicant.objects.matching(text).count() == 1, text
-    assert Applicant.objects.matching("zoe").count() == 0
+    # A word of the name finds it, a part of a word does not.
+    assert Applicant.objects.matching("zoe").count() == 1 and Applicant.objects.matching("zo").count() == 0
     assert blind_index("email", "x@example.com") != blind_index("name", "x@example.com")
 
 

@@ -77,12 +77,14 @@ def test_a_knock_out_is_named_with_the_score_and_makes_an_approval_an_override(a
     assert prediction.knock_outs == [
         {
             "rule": "No income",
-            "in_words": "Annual income is below 1000",
+            "in_words": "Annual income is below $1,000",
             "value": 500.0,
             "code": "income_insufficient",
             "text": "Income insufficient for amount of credit requested",
         }
     ]
     officer = get_user_model().objects.create_user("olga")
-    decision = decisions.decide(application.pk, officer=officer, outcome="approve", reason="meets_policy")
-    assert (decision.advice, decision.override) == ("decline", True)
+    proposal = decisions.decide(
+        application.pk, officer=officer, outcome="approve", reason="meets_policy", note="Pension", override_reason="verified_information"
+    )
+    assert proposal.needs == ["advice"]

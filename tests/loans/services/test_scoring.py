@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -74,14 +76,16 @@ def test_a_lease_that_holds_is_left_alone(champion):
 def test_one_bad_application_takes_no_other_down_and_goes_to_a_person(champion, monkeypatch):
     jobs = make_pending(60)
     poison = jobs[17].application_id
-    honest = scoring.scoring_frame
+    LoanApplication.objects.filter(pk=poison).update(amount=777_777)
+    model = scoring.registry.champion().model
+    honest = model.score
 
-    def poisoned(ids, schema):
-        if poison in ids:
+    def poisoned(frame, submitted_at=None):
+        if (frame["amount"] == 777_777).any():
             raise RuntimeError("boom")
-        return honest(ids, schema)
+        return honest(frame, submitted_at)
 
-    monkeypatch.setattr(scoring, "scoring_frame", poisoned)
+    monkeypatch.setattr(model, "score", poisoned)
     for _ in range(12):
         scoring.score_pending()
         ScoringJob.objects.filter(state="pending").update(due_at=Now())
@@ -101,6 +105,15 @@ def test_a_batch_goes_back_at_once_and_a_job_that_failed_alone_waits_longer_each
     job = ScoringJob.objects.annotate(wait=F("due_at") - Now()).get(pk=jobs[0].pk)
     assert (job.state, job.attempts, job.error) == ("pending", 4, "boom")
     assert timedelta(seconds=10) < job.wait < timedelta(seconds=20), "2 to the power of its attempts"
+
+
+def test_a_lost_batch_is_tried_again_in_one_round_and_told_to_stop_claims_nothing(champion):
+    make_pending(60)
+    ScoringJob.objects.update(attempts=1)
+    assert scoring.score_pending(stop=lambda: True).claimed == 0
+    told = iter([False, True])
+    assert scoring.score_pending(stop=lambda: next(told, True)).stored == 0, "asked before the first class of attempts, then stopped"
+    assert scoring.score_pending().stored == 60, "in batches of 25, yet not one a round"
 
 
 def test_a_claim_takes_no_more_than_its_limit_however_the_planner_joins(champion):
@@ -163,3 +176,19 @@ def test_transitions_in_code_and_in_the_database_agree():
             except DatabaseError:
                 held = False
             assert held == (after in allowed), f"{before} → {after}"
+
+
+def test_what_a_dead_process_of_this_machine_held_is_due_at_once(champion):
+    jobs = make_pending(4)
+    assert len(scoring._claim(least=0, most=0, limit=4)) == 4
+    if not scoring._place():
+        pytest.skip("this system does not say which processes share their numbers")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    host = scoring.worker_name().rpartition(":")[0]
+    names = [f"{host}:{child.pid}{scoring._place()}", f"{host}:{child.pid}@1", f"elsewhere:{child.pid}{scoring._place()}"]
+    for job, name in zip(jobs, names, strict=False):  # the fourth is this process's own
+        ScoringJob.objects.filter(pk=job.pk).update(claimed_by=name)
+    assert scoring.release_of_the_dead() == 1
+    assert list(ScoringJob.objects.due().values_list("pk", flat=True)) == [jobs[0].pk]
+    assert scoring.score_pending().stored == 1

@@ -22,10 +22,16 @@ def broker(monkeypatch):
     return state
 
 
-def test_due_work_is_sent_for_and_hints_back_off(broker, settings, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """The sweeper's clock, moved by hand."""
+    now = [100.0]
+    monkeypatch.setattr(sweeping.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_due_work_is_sent_for_and_hints_back_off(broker, settings, clock):
     settings.SWEEP_INTERVAL_SECONDS = 1
-    clock = [100.0]
-    monkeypatch.setattr(sweeping.time, "monotonic", lambda: clock[0])
     make_pending(3)
     sweeper = sweeping.Sweeper()
     for _ in range(60):
@@ -43,18 +49,38 @@ def test_nothing_is_sent_while_the_queue_is_long_or_nothing_is_due(broker, setti
     assert broker["sent"] == 0
 
 
-def test_the_sweeper_scores_itself_when_the_broker_stays_away(broker, artifacts, settings):
+@pytest.mark.parametrize("length", [None, 0, 10_000], ids=["broker away", "broker that takes no message", "worker that takes none"])
+def test_the_sweeper_scores_itself_when_nobody_else_does(length, broker, artifacts, clock, settings):
     make_champion()
     make_pending(3)
-    broker["length"] = None
-    settings.BROKER_AWAY_SECONDS = 1000
+    broker["length"] = length
     sweeper = sweeping.Sweeper()
-    sweeper.sweep_once()
+    for _ in range(3):
+        sweeper.sweep_once()
+        clock[0] += settings.BROKER_AWAY_SECONDS / 3
     assert ScoringJob.objects.unfinished().count() == 3
-    settings.BROKER_AWAY_SECONDS = 0
     sweeper.sweep_once()
     assert ScoringJob.objects.unfinished().count() == 0
-    assert broker["sent"] == 0
+    make_pending(3)
+    clock[0] += 1
+    sweeper.sweep_once()
+    assert ScoringJob.objects.unfinished().count() == 0, "while nobody else scores, what comes next does not wait again"
+
+
+def test_the_sweeper_leaves_scoring_to_a_worker_that_is_back(broker, artifacts, clock, settings):
+    make_champion()
+    make_pending(3)
+    sweeper = sweeping.Sweeper()
+    sweeper.sweep_once()
+    clock[0] += settings.BROKER_AWAY_SECONDS
+    sweeper.sweep_once()
+    assert sweeper.scores_here
+    make_pending(3)
+    sweeping.scoring.score_pending()  # the worker
+    make_pending(3)
+    clock[0] += 1
+    sweeper.sweep_once()
+    assert ScoringJob.objects.unfinished().count() == 3 and not sweeper.scores_here
 
 
 def test_exhausted_jobs_go_to_a_person_without_a_model_or_a_worker(broker):

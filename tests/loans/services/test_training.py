@@ -3,10 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from loans.models import LoanApplication, ModelVersion, Prediction, TrainingRun
-from loans.services import registry, scoring, training
+from loans.services import registry, scoring, training, training_rows
 from tests.factories import make_application, make_champion, make_outcomes, make_pending
 
 pytestmark = pytest.mark.django_db
@@ -44,6 +46,39 @@ def test_from_outcomes_to_a_serving_model_and_scores(artifacts, quick):
     reasons = Prediction.objects.get(application=risky).reasons
     assert reasons[0]["direction"] == "against"
     assert reasons[0]["text"] in ("Excessive obligations in relation to income", "Income insufficient for amount of credit requested")
+
+
+def test_of_too_many_loans_a_sample_is_learned_from_with_weights_and_its_report_says_so(artifacts, quick, settings, client):
+    settings.TRAINING_MOST_ROWS, settings.SECURE_SSL_REDIRECT = 900, False
+    make_outcomes(1500)
+    found = training_rows.gathered("default_risk", seed=0)
+    assert abs(len(found.data) - 900) < 100 and found.data.weight.sum() == pytest.approx(1500, rel=0.02)
+    rows = LoanApplication.objects.in_bulk(found.loans.application_ids.tolist())
+    for place in range(0, len(found.data), 97):
+        row = rows[int(found.loans.application_ids[place])]
+        assert (row.outcome.state == "default") == bool(found.data.default[place])
+        assert float(row.amount) == found.data.frame["amount"][place]
+    settings.TRAINING_MOST_ROWS = 0
+    whole = training_rows.gathered("default_risk", seed=0)
+    assert (len(whole.data), whole.data.weight, whole.sample) == (1500, None, {})
+    assert whole.loans.fingerprint == found.loans.fingerprint
+    assert whole.labels.report() == found.labels.report()
+    settings.TRAINING_MOST_ROWS = 900
+    run = training.run_training(training.start_training("default_risk", by=None, wake=False).pk)
+    assert run.state == "done" and run.rows == len(found.data), run.error
+    words = run.model_version.report["sample"]["in_words"]
+    assert f"Learned from {run.rows:,} of 1,500 loans" in words and "weighted" in words
+    client.force_login(get_user_model().objects.create_superuser("root"))
+    for page in (f"/admin/loans/trainingrun/{run.pk}/change/", reverse("admin:loans_modelversion_card", args=[run.model_version.pk])):
+        assert words in client.get(page).content.decode(), page
+
+
+def test_amounts_are_learned_from_an_even_sample(artifacts, settings):
+    settings.TRAINING_MOST_ROWS = 900
+    make_outcomes(1500)
+    found = training_rows.gathered("loan_amount", seed=0)
+    assert abs(len(found.data) - 900) < 80 and found.data.weight is None and found.cut is None
+    assert "equal chances" in found.sample["in_words"]
 
 
 def test_the_same_data_and_seed_give_the_same_model(artifacts, quick):
@@ -116,7 +151,7 @@ def test_promotion_retires_the_champion_and_scores_with_the_new_one_at_once(arti
     (job,) = make_pending(1)
     scoring.score_now(job.pk)
     assert Prediction.objects.get().model_version == second
-    registry.promote(first, by=None, reason="Rolled back.")
+    registry.roll_back("default_risk", by=None, reason="Worse.")
     assert registry.champion().version == first
 
 
@@ -133,7 +168,7 @@ def test_an_altered_artifact_serves_nobody(artifacts):
     with pytest.raises(ArtifactError):
         registry.champion()
     with pytest.raises(ArtifactError):
-        registry.promote(version, by=None, reason="x") if not version.is_champion else registry.load(version)
+        registry.promote(version, by=None, reason="x", how="approved") if not version.is_champion else registry.load(version)
     assert not LoanApplication.objects.filter(default_probability__isnull=False).exists()
 
 
