@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from loans.models import LoanApplication, ModelKind, ModelVersion, ScoringJob, Status
+from loans.models import CheckState, LoanApplication, ModelKind, ModelVersion, PromotedHow, PromotionCheck, ScoringJob, Status
 from loans.services import registry
 
 _numbers = itertools.count(1)
@@ -37,12 +39,14 @@ def make_pending(count: int, **fields: Any) -> list[ScoringJob]:
         number = next(_numbers)
         rows.append(
             LoanApplication(
-                external_reference=f"T-{number:06d}",
-                submitted_at=START + timedelta(minutes=number),
-                amount=1000 + 37 * (number % 400),
-                annual_income=30_000 + 111 * (number % 300),
-                debt_to_income=(number % 40) / 100,
-                **fields,
+                **{
+                    "external_reference": f"T-{number:06d}",
+                    "submitted_at": START + timedelta(minutes=number),
+                    "amount": 1000 + 37 * (number % 400),
+                    "annual_income": 30_000 + 111 * (number % 300),
+                    "debt_to_income": (number % 40) / 100,
+                    **fields,
+                }
             )
         )
     applications = LoanApplication.objects.bulk_create(rows)
@@ -77,7 +81,12 @@ def make_outcomes(count: int, *, seed: int = 1) -> None:
 
 
 def fit_model(*, seed: int = 0) -> Any:
-    """A logistic regression on 400 made-up applications, calibrated by level alone: a fraction of a second."""
+    """A logistic regression on 400 made-up applications, calibrated by level alone. Fitted once a process, a copy for each who asks."""
+    return copy.deepcopy(_fitted(seed))
+
+
+@functools.cache
+def _fitted(seed: int) -> Any:
     import pandas as pd
 
     from mlcore.calibration import Calibrator
@@ -98,9 +107,42 @@ def fit_model(*, seed: int = 0) -> Any:
     )
     default = (chance.random(400) < 0.05 + 0.8 * frame["debt_to_income"]).to_numpy().astype(np.int8)
     rung = ladder.make("logistic", schema, seed=seed).fit(frame, default)
-    return RiskModel(
-        rung, Calibrator("level"), schema=schema, baseline=make_baseline(rung, frame), ranges=feasible_ranges(frame, schema)
+    return RiskModel(rung, Calibrator("level"), schema=schema, baseline=make_baseline(rung, frame), ranges=feasible_ranges(frame, schema))
+
+
+@functools.cache
+def fit_pairwise() -> Any:
+    """A pairwise model with a pair on 400 made-up applications, of two small fits."""
+    from unittest.mock import patch
+
+    import pandas as pd
+
+    from mlcore.calibration import Calibrator
+    from mlcore.risk.model import RiskModel, make_baseline
+    from mlcore.risk.pairwise import Pairwise
+    from mlcore.schema import CORE
+
+    schema = CORE.usable().only(["annual_income", "debt_to_income", "home_ownership"])
+    chance = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "annual_income": chance.lognormal(10.8, 0.4, 400),
+            "debt_to_income": chance.uniform(0, 0.5, 400),
+            "home_ownership": chance.choice(["rent", "own", "mortgage"], 400).astype(object),
+        }
     )
+    default = (chance.random(400) < 0.05 + 0.8 * frame["debt_to_income"]).to_numpy().astype(np.int8)
+    rung = Pairwise(schema)
+    rung.given = {"pairs": ["debt_to_income × home_ownership"], "trees": 40, "share_of_trees": 0.5, "l1": 0.0, "l2": 10.0}
+    with patch("mlcore.risk.pairwise.FITS", 2):
+        rung.fit(frame, default)
+    return RiskModel(rung, Calibrator("platt", a=0.9, c=-0.1), schema=schema, baseline=make_baseline(rung, frame))
+
+
+def make_pairwise(**fields: Any) -> ModelVersion:
+    """Stored and registered: champion where it is the first."""
+    given = {"report": _REPORT, "synthetic": False, "created_by": None, **fields}
+    return registry.register(kind=ModelKind.DEFAULT_RISK, model=fit_pairwise(), algorithm="pairwise", fingerprint="0" * 64, **given)
 
 
 def make_champion(*, seed: int = 0) -> ModelVersion:
@@ -114,9 +156,21 @@ def make_champion(*, seed: int = 0) -> ModelVersion:
         synthetic=False,
         created_by=None,
     )
-    if not version.is_champion:
-        version = registry.promote(version, by=None, reason="For this test.")
-    return version
+    return version if version.is_champion else promoted(version)
+
+
+def promoted(version: ModelVersion) -> ModelVersion:
+    """The version serves, approved by a second person: what the gate would have found is not looked at."""
+    from django.contrib.auth import get_user_model
+    from django.utils import timezone
+
+    second, _ = get_user_model().objects.get_or_create(username="second-person")
+    check = PromotionCheck.objects.create(
+        version=version, against=ModelVersion.objects.champion(version.kind), state=CheckState.OPEN, reason="For this test."
+    )
+    check.state, check.decided_by, check.decided_at = CheckState.APPROVED, second, timezone.now()
+    check.save()
+    return registry.promote(version, by=second, reason="For this test.", how=PromotedHow.APPROVED)
 
 
 _REPORT: dict[str, Any] = {"version": 1}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,15 @@ class Process:
                 return True
         return False
 
+    def pause(self) -> None:
+        """SIGSTOP to it and all its children: alive, and doing nothing."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGCONT)
+
     def stop(self, timeout: float = 20) -> int:
         """SIGTERM, as an operator would; SIGKILL when it does not heed it. Returns the exit code."""
         with suppress(ProcessLookupError):
@@ -168,6 +178,24 @@ def start_worker(
     if wait:
         worker.wait_for("ready.", timeout=60)
     return worker
+
+
+def start_beat(environment: Mapping[str, str], log: Path) -> Process:
+    """Celery's scheduler."""
+    command = [sys.executable, "-m", "celery", "-A", "config.celery:app", "beat", "--pidfile=", "--loglevel", "INFO"]
+    return Process(command, environment, log)
+
+
+def start_web(environment: Mapping[str, str], *, port: int, log: Path) -> Process:
+    """The site under gunicorn, configured as in production; returns at once."""
+    command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "--bind", f"127.0.0.1:{port}", "config.wsgi:application"]
+    return Process(command, environment, log)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, what: str = "the condition", interval: float = 0.05) -> None:

@@ -1,4 +1,8 @@
-"""A real browser, where there is one. The tests say where they looked when there is none."""
+"""A real browser, where there is one. The tests say where they looked when there is none.
+
+All of them are of one group (`people.BROWSER`), so that one process runs them with one browser, one server and one cache of its scripts
+and styles.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
+
+from tests import template
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -27,7 +34,15 @@ def find_browser(playwright: object) -> str | None:
     return None
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package", autouse=True)
+def _database_as_it_was(django_db_setup, django_db_blocker) -> Iterator[None]:
+    """TRUNCATE after tests that commit takes the migrations' own rows as well; what comes after this package finds them again."""
+    yield
+    with django_db_blocker.unblock():
+        template.renew(django_settings.DATABASES["default"]["NAME"])
+
+
+@pytest.fixture(scope="package")
 def browser() -> Iterator[object]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="no browser test: Playwright is not installed")
     # Playwright's sync API keeps an event loop in this thread, and Django then takes the whole test for async code.
@@ -40,11 +55,18 @@ def browser() -> Iterator[object]:
             yield running
 
 
-@pytest.fixture
-def screen(browser, live_server) -> Iterator[object]:
-    """A page at 1280 px. Whatever the console or the page complains of fails the test."""
+@pytest.fixture(scope="package")
+def window(browser, live_server) -> Iterator[object]:
+    """1280 px wide. Shared, for its cache; each test gets a page of its own and nobody's cookies."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=live_server.url)
-    page = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def screen(window) -> Iterator[object]:
+    """A page. Whatever the console or the page complains of fails the test, what the Content-Security-Policy refuses included."""
+    page = window.new_page()
     page.set_default_timeout(20_000)
     complaints: list[str] = []
     page.on(
@@ -52,7 +74,8 @@ def screen(browser, live_server) -> Iterator[object]:
     )
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
     yield page
-    context.close()
+    page.close()
+    window.clear_cookies()
     assert complaints == []
 
 

@@ -9,35 +9,25 @@ from django.utils import timezone
 
 from loans.models import Decision, Policy, TrainingRun
 from loans.services import scoring
+from tests.browser.people import BROWSER, come_in, person, sign_in
 from tests.factories import make_application as make_plain
 from tests.factories import make_champion
-from tests.loans.admin.conftest import make_application, make_user, make_version, score
+from tests.loans.admin.conftest import make_application, make_version, score
 from tests.loans.admin.reports import full_report
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-PASSWORD = "a-long-password-1"
+pytestmark = BROWSER
 
 
 @pytest.fixture
 def desk(live_server):
     """Four open applications; the third is the riskiest."""
-    for name, group in (("olivia", "Loan officers"), ("mona", "Model owners")):
-        user = make_user(name, group)
-        user.set_password(PASSWORD)
-        user.save()
+    for name, group in (("olivia", "Loan officers"), ("sonja", "Senior officers"), ("mona", "Model owners")):
+        person(name, group)
     version = make_version(synthetic=True)
     rows = [make_application(synthetic=True) for _ in range(4)]
     for row, probability in zip(rows, (0.05, 0.12, 0.41, 0.2), strict=True):
         score(row, version, probability, grade="A" if probability < 0.1 else "G", advice="approve" if probability < 0.15 else "decline")
     return rows
-
-
-def sign_in(screen, name: str) -> None:
-    screen.goto("/admin/")
-    screen.fill("[name=username]", name)
-    screen.fill("[name=password]", PASSWORD)
-    screen.click("button[type=submit]")
-    screen.wait_for_url("**/admin/")
 
 
 def test_an_officer_declines_the_riskiest_and_finds_it_in_the_history(screen, shoot, desk):
@@ -76,9 +66,33 @@ def test_an_officer_declines_the_riskiest_and_finds_it_in_the_history(screen, sh
     assert decision.officer.username == "olivia" and decision.application == desk[2]
 
 
+def test_one_proposes_against_the_advice_and_another_confirms(screen, shoot, desk):
+    riskiest = desk[2]
+    page = f"/admin/loans/loanapplication/{riskiest.pk}/change/"
+    come_in(screen, "olivia", page)
+    screen.keyboard.press("c")
+    screen.wait_for_selector("text=You have it.")
+    screen.keyboard.press("a")
+    screen.select_option("details[open] select[name=override_reason]", "security")
+    screen.select_option("details[open] select[name=reason]", "compensating_factors")
+    screen.fill("details[open] textarea", "Her brother guarantees it.")
+    shoot("override")
+    screen.click("details[open] button[type=submit]")
+    screen.wait_for_selector("text=Withdraw the proposal")
+    assert Decision.objects.count() == 0
+    come_in(screen, "sonja")
+    screen.click("text=Wait for a second person")
+    screen.click(f"#result_list a:has-text('{riskiest.external_reference}')")
+    screen.wait_for_selector("text=Her brother guarantees it.")
+    shoot("second-person")
+    screen.click("button[value=confirm]")
+    screen.wait_for_selector(f"text={riskiest.external_reference} approved")
+    decision = Decision.objects.get()
+    assert (decision.officer.username, decision.second.username, decision.override) == ("olivia", "sonja", True)
+
+
 def test_the_keyboard_alone_walks_the_inbox(screen, desk):
-    sign_in(screen, "olivia")
-    screen.goto("/admin/loans/loanapplication/")
+    come_in(screen, "olivia", "/admin/loans/loanapplication/")
     screen.keyboard.press("j")
     screen.keyboard.press("j")
     screen.keyboard.press("k")
@@ -101,24 +115,25 @@ def test_the_keyboard_alone_walks_the_inbox(screen, desk):
 
 
 def test_a_refused_decision_keeps_what_was_written(screen, desk):
-    sign_in(screen, "olivia")
-    screen.goto(f"/admin/loans/loanapplication/{desk[1].pk}/change/")
+    come_in(screen, "olivia", f"/admin/loans/loanapplication/{desk[1].pk}/change/")
     screen.keyboard.press("d")
     screen.select_option("details[open] select[name=reason]", label="Credit score reported by the credit bureau")
     assert screen.input_value("details[open] textarea") == "Credit score reported by the credit bureau"
     screen.fill("details[open] textarea", "")
+    screen.select_option("details[open] select[name=override_reason]", "verified_information")
     screen.click("details[open] button[type=submit]")
     screen.wait_for_selector("[role=alert]")
+    assert screen.input_value("details[open] select[name=override_reason]") == "verified_information"
     assert "needs a note" in screen.inner_text("[role=alert]")
     assert screen.input_value("details[open] select[name=reason]") == "other"
     assert screen.evaluate("document.activeElement.name") == "note"
     assert Decision.objects.count() == 0
 
 
+@pytest.mark.slow
 def test_a_training_moves_by_itself(screen, shoot, desk):
     run = TrainingRun.objects.create(kind="default_risk", state="running", share_done=0.1, step="Reading", started_at=timezone.now())
-    sign_in(screen, "mona")
-    screen.goto(f"/admin/loans/trainingrun/{run.pk}/change/")
+    come_in(screen, "mona", f"/admin/loans/trainingrun/{run.pk}/change/")
     TrainingRun.objects.filter(pk=run.pk).update(share_done=0.62, step="Fitting boosting")
     screen.wait_for_function("document.querySelector('[data-progress-share]').textContent === '62%'")
     assert screen.inner_text("[data-progress-step]") == "Fitting boosting"
@@ -127,17 +142,15 @@ def test_a_training_moves_by_itself(screen, shoot, desk):
     screen.wait_for_selector("text=There are too few defaults.")
 
 
+@pytest.mark.slow
 def test_what_would_change_the_outcome_is_loaded_when_its_panel_opens(screen, shoot, live_server, artifacts):
-    user = make_user("olivia", "Loan officers")
-    user.set_password(PASSWORD)
-    user.save()
+    person("olivia", "Loan officers")
     make_champion()
     Policy.objects.create(approve_below=0.25, decline_from=0.25, reason="test")
     application = make_plain(debt_to_income=0.45, amount=15_000, annual_income=50_000)
     scoring.request_score(application)
     scoring.score_pending()
-    sign_in(screen, "olivia")
-    screen.goto(f"/admin/loans/loanapplication/{application.pk}/change/")
+    come_in(screen, "olivia", f"/admin/loans/loanapplication/{application.pk}/change/")
     # By the keyboard alone; before that nothing is asked for.
     assert "instead of" not in screen.content()
     screen.focus("details[data-load-url] summary")
@@ -155,10 +168,11 @@ def test_what_would_change_the_outcome_is_loaded_when_its_panel_opens(screen, sh
     assert "instead of 45.0%" in screen.inner_text("#content")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_model_pages_fit_1280_pixels(screen, shoot, desk, scheme):
     screen.emulate_media(color_scheme=scheme)
-    sign_in(screen, "mona")
+    come_in(screen, "mona")
     version = make_version(2, "candidate", report=full_report())
     for name, url in {
         "policy": f"/admin/loans/modelversion/{version.pk}/policy/",
@@ -177,10 +191,11 @@ def test_the_model_pages_fit_1280_pixels(screen, shoot, desk, scheme):
     assert download.value.suggested_filename == "policy-default_risk-v2.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_main_pages_fit_1280_pixels(screen, shoot, desk, scheme):
     screen.emulate_media(color_scheme=scheme)
-    sign_in(screen, "mona")
+    come_in(screen, "mona")
     version = desk[0].predictions.get().model_version_id
     pages = {
         "home": "/admin/",

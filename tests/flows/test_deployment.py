@@ -64,6 +64,7 @@ def test_management_commands_exist(name):
     assert OURS[name]["command"][2] in get_commands()
 
 
+@pytest.mark.slow
 def test_gunicorn_takes_the_configuration():
     done = subprocess.run(
         [sys.executable, "-m", *map(str, SERVICES["web"]["command"]), "--check-config"], cwd=PROJECT, capture_output=True, text=True,
@@ -116,6 +117,7 @@ def test_the_image_runs_as_nobody_important_and_copies_what_there_is():
         assert f"!{source}" in ignored, f"{source} is not sent to the builder"
 
 
+@pytest.mark.slow
 def test_static_files_are_collected_by_the_image_s_own_command(tmp_path):
     command = re.search(r"RUN (KEY=.*?collectstatic --noinput --verbosity 0)", DOCKERFILE, re.DOTALL)[1]
     done = subprocess.run(
@@ -127,6 +129,7 @@ def test_static_files_are_collected_by_the_image_s_own_command(tmp_path):
     assert (tmp_path / "staticfiles.json").exists()
 
 
+@pytest.mark.slow
 def test_the_health_check_tells_a_live_process_from_a_silent_one(tmp_path):
     def health(role: str) -> subprocess.CompletedProcess:
         return subprocess.run(

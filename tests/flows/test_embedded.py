@@ -61,6 +61,7 @@ def finish(process: subprocess.Popen) -> tuple[str, str]:
     return out, err
 
 
+@pytest.mark.slow
 def test_processes_share_the_servers_and_the_last_one_stops_them(home):
     first = python(home, USE)
     urls = first.stdout.readline()
@@ -73,6 +74,7 @@ def test_processes_share_the_servers_and_the_last_one_stops_them(home):
     assert not desk.postgres.running and not desk.valkey.running
 
 
+@pytest.mark.slow
 def test_many_processes_at_once_start_one_pair(home):
     with ThreadPoolExecutor() as pool:
         lines = {out for out, _ in pool.map(lambda _: finish(python(home, USE)), range(4))}
@@ -80,6 +82,7 @@ def test_many_processes_at_once_start_one_pair(home):
     assert Desk(home).postgres.pid is None
 
 
+@pytest.mark.slow
 def test_data_survives_kill_9_of_everything(home):
     process = python(home, USE)
     database, broker = process.stdout.readline().split()[:2]
@@ -110,6 +113,7 @@ def test_data_survives_kill_9_of_everything(home):
     desk.release()
 
 
+@pytest.mark.slow
 def test_a_recycled_process_id_does_not_look_like_the_server(home):
     """After a reboot the id in postmaster.pid may be anybody's: here it is this test's."""
     desk = Desk(home)
@@ -131,6 +135,7 @@ def test_sigterm_stops_what_a_command_started(home):
     wait_until(lambda: Desk(home).postgres.pid is None and Desk(home).valkey.pid is None, 10, "both servers to end")
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_reach_the_servers(home):
     desk = Desk(home)
     desk.acquire([desk.postgres, desk.valkey])
@@ -147,6 +152,7 @@ def test_secrets_are_made_once_and_for_the_owner_only(home):
     assert made["SECRET_KEY"].startswith("dev-"), "settings refuse it without DEBUG"
 
 
+@pytest.mark.slow
 def test_servers_are_closed_to_other_users(home):
     desk = Desk(home)
     desk.acquire([desk.postgres, desk.valkey])
@@ -158,6 +164,7 @@ def test_servers_are_closed_to_other_users(home):
     desk.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["deep" * 30, "with space, comma's"])
 def test_a_path_that_no_socket_can_have(home, name):
     server = Postgres(home / name / "postgres")
@@ -203,6 +210,7 @@ def test_nothing_is_invented_beside_a_real_secret_key(home):
     assert out.split() == ["None", "None", "None"]
 
 
+@pytest.mark.slow
 def test_only_the_missing_server_is_started(home):
     code = """
         import os
@@ -214,6 +222,7 @@ def test_only_the_missing_server_is_started(home):
     assert out.split() == ["postgresql://db/loandesk", "False", "True"]
 
 
+@pytest.mark.slow
 def test_an_unusable_data_folder_is_explained(home):
     (home / "postgres").mkdir()
     (home / "postgres" / "letter.txt").write_text("not a database")
@@ -222,6 +231,7 @@ def test_an_unusable_data_folder_is_explained(home):
     assert (home / "postgres" / "letter.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_shows_its_log(home):
     with pytest.raises(ServerError, match="no_such_setting"):
         Postgres(home / "postgres", settings={"no_such_setting": "1"}).start()
@@ -244,6 +254,7 @@ def test_root_opens_only_what_is_closed_and_says_so(tmp_path, monkeypatch, capsy
     assert str(closed) in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_postgres_immediate_restart_and_kill_keep_what_was_committed():
     with start_postgres() as server:
         with psycopg.connect(server.url, autocommit=True) as connection:
@@ -291,6 +302,7 @@ def test_a_taken_port_is_left_to_its_owner(tmp_path):
             assert server.port != port and server.running
 
 
+@pytest.mark.slow
 def test_status_stop_and_clear(home):
     def embedded_command(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -156,8 +156,25 @@ class TestFill:
         launch.train()
         ModelVersion.objects.create(kind="default_risk", version=3, state=ModelState.CHAMPION, algorithm="prior", artifact="x", sha256="0")
         launch.train()
-        assert launch.ran == [["train", "default_risk"]]
+        assert launch.ran == [["train", "default_risk"], ["train", "loan_amount", "--unless-champion"]]
         assert "v3" in capsys.readouterr().out
+
+    def test_what_is_not_the_risk_is_begun_once_in_the_background(self):
+        from unittest.mock import patch
+
+        from loans.models import ModelKind, TrainingRun
+
+        TrainingRun.objects.create(kind=ModelKind.DEFAULT_RISK, state=RunState.FAILED)
+        first, again = Recorded(), Recorded()
+        with patch("loans.services.wakeups._send", return_value=True) as sent:
+            first.begin_the_rest()
+            TrainingRun.objects.filter(state=RunState.QUEUED).update(state=RunState.FAILED)
+            asked = [call.args[0] for call in sent.call_args_list]
+            again.begin_the_rest()
+        assert sorted(TrainingRun.objects.values_list("kind", flat=True)) == sorted(ModelKind.values)
+        assert asked.count("loans.forecast") == asked.count("loans.monitor") == 1
+        assert "segments" in first.notes[0] and "Trainings" in first.notes[0]
+        assert not any("segments" in note for note in again.notes), "a training that failed is not begun at every start"
 
 
 def test_a_desk_without_a_model_is_served_with_a_note():
