@@ -6,13 +6,12 @@ transaction, measures, and rolls everything back. Figures: build/bench/fraud_des
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
 import numpy as np
 
-from benchmarks import report
+from benchmarks import ground, report
 from benchmarks.fraud import identifiers
 from benchmarks.report import Figure
 from mlcore.fraud.links import microseconds
@@ -71,10 +70,7 @@ def fill(cursor: object, applications: int) -> list[int]:
 
 
 def main() -> None:
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    django.setup()
+    ground.ready()
     from django.db import connection, transaction
 
     from loans.queries.fraud_links import link_features

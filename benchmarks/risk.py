@@ -239,34 +239,36 @@ def stability(bootstraps: int) -> list[Figure]:
     """Jaccard similarity of the top four reasons between refits on bootstraps and the fit on all rows, on a tenth of the test rows.
 
     Reasons are told by family. A family is stable where its contributions in a refit correlate with those of the fit on all rows by at
-    least .8 on average; the top four are then drawn from the stable families only.
+    least .8 on average; the top four are then drawn from the stable families only. Every refit searches its settings anew; beside it stands
+    what keeping those of the fit on all rows gives, which is how a training refits the rung that it has chosen (`again`).
     """
     train, test = split("lendingclub", load("lendingclub"))
     test = test.take(np.arange(0, len(test), 10))
     names = sorted({column.family_key for column in train.schema})
     member = np.array([[column.family_key == name for name in names] for column in train.schema], dtype=float)
 
-    def grouped(data: Dataset) -> np.ndarray:
-        rung = ladder.make(CHAMPION, data.schema).fit(data.frame, data.default, submitted_at=data.submitted_at)
+    def grouped(rung: Any) -> np.ndarray:
         return rung.contributions(test.frame, test.submitted_at)[0] @ member
 
-    reference = grouped(train)
-    refits = []
+    first: Any = ladder.make(CHAMPION, train.schema).fit(train.frame, train.default, submitted_at=train.submitted_at)
+    reference = grouped(first)
+    refits, kept = [], []
     for k in range(bootstraps):
-        refits.append(grouped(train.take(np.sort(np.random.default_rng(k).integers(0, len(train), len(train))))))
+        drawn = train.take(np.sort(np.random.default_rng(k).integers(0, len(train), len(train))))
+        refits.append(grouped(ladder.make(CHAMPION, train.schema).fit(drawn.frame, drawn.default, submitted_at=drawn.submitted_at)))
+        kept.append(grouped(first.again(drawn.frame, drawn.default, submitted_at=drawn.submitted_at)))
     reliability = np.array([np.mean([_correlation(reference[:, j], refit[:, j]) for refit in refits]) for j in range(len(names))])
     every, stable = np.arange(len(names)), np.flatnonzero(reliability >= STABLE)
     rows = [(names[j], float(reliability[j]), float(reference[:, j].std())) for j in np.argsort(-reliability)]
     print(f"\nReasons over {bootstraps} bootstraps\n" + table(("family", "reliability", "sd, log-odds"), rows))
     means = {}
-    for label, families in (("stable", stable), ("all", every)):
-        first = top_families(reference, families)
-        means[label] = float(
-            np.mean([_jaccard(*pair) for refit in refits for pair in zip(first, top_families(refit, families), strict=True)])
-        )
+    for label, families, made in (("stable", stable, refits), ("all", every, refits), ("kept", stable, kept)):
+        top = top_families(reference, families)
+        means[label] = float(np.mean([_jaccard(*pair) for refit in made for pair in zip(top, top_families(refit, families), strict=True)]))
     return [
         Figure("risk.reason_jaccard", means["stable"], f"mean, {len(stable)} stable families of {len(names)}", "target", 0.8),
         Figure("risk.reason_jaccard_all", means["all"], "mean, all families"),
+        Figure("risk.reason_jaccard_kept", means["kept"], "mean, stable families, settings kept", "target", 0.8),
     ]
 
 

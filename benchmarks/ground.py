@@ -1,0 +1,19 @@
+"""What a benchmark of the desk stands on: servers of the benchmarks' own where none are given, and migrated tables."""
+
+from __future__ import annotations
+
+import os
+
+
+def ready() -> None:
+    """Django set up on a migrated database; PostgreSQL and Valkey are started where DATABASE_URL and REDIS_URL are unset."""
+    from config.embedded import ensure_environment, home
+
+    ensure_environment(home() / "bench", durable=False)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0, interactive=False)
