@@ -10,9 +10,11 @@ export PYTHONUNBUFFERED = 1
 export DJANGO_SETTINGS_MODULE = config.settings
 # see config/__init__.py; the benchmarks and the unit tests of mlcore do not pass by there
 export OMP_WAIT_POLICY = PASSIVE
+# Every process that the desk, the tests and the benchmarks start would compile the same sources again where this is set (empty: it is not)
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint pins bench faults clean clean-data
+.PHONY: help setup audit run properties contract test test-slow lint pins bench faults clean clean-data
 
 help: ## What there is
 	@echo "make TARGET, where TARGET is one of"
@@ -37,11 +39,20 @@ lint: $(STAMP) ## Ruff and the import contracts
 	@$(PY) -m ruff check .
 	@$(PY) -c "from importlinter.cli import lint_imports_command as run; run()"
 
+audit: $(STAMP) ## Known vulnerabilities of what production installs; what the advisory service can't be asked about is named
+	@$(PY) -m pip_audit --disable-pip --require-hashes -r requirements.txt --progress-spinner off --timeout 5
+
 test-slow: $(STAMP) ## The tests that take minutes, or need the real data files
 	@$(PY) -m pytest $(PYTEST_ARGS) -m slow
 
-faults: $(STAMP) ## Minutes of killing workers, brokers and databases
-	@$(PY) -m pytest -m faults
+properties: $(STAMP) ## A million made-up inputs for the serializers, parsers, file readers and mappings (PROPERTY_CASES)
+	@PROPERTY_CASES=$${PROPERTY_CASES:-1000000} $(PY) -m pytest -q tests/loans/api/test_properties.py tests/loans/imports/test_properties.py
+
+contract: $(STAMP) ## 10,000 made-up requests against the OpenAPI description (CONTRACT_CASES)
+	@$(PY) -m pytest -q -s -m slow tests/loans/api/test_contract.py
+
+faults: $(STAMP) ## Every fault, then 100,000 applications through 200 of them; FAULTS_SEED=n again
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -m faults
 
 bench: $(STAMP) ## Every suite in benchmarks/
 	@for suite in $$(grep -l '^if __name__ ==' benchmarks/*.py); do name=$$(basename "$$suite" .py); \
