@@ -25,6 +25,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Otherwise it looks through every package's static files once for each test client.
+    django_settings.WHITENOISE_AUTOREFRESH = True
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         # Not waited for: a process that needs it sooner waits, or makes it itself.
         subprocess.Popen([sys.executable, "-m", "tests.template"], cwd=template.PROJECT, stdin=subprocess.DEVNULL)

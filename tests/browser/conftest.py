@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,11 +63,23 @@ def window(browser, live_server) -> Iterator[object]:
     context.close()
 
 
+def then_loaded(page: object, act: Callable[..., object]) -> Callable[..., object]:
+    def acted(*args: object, **options: object) -> object:
+        result = act(*args, **options)
+        page.wait_for_load_state("load")
+        return result
+
+    return acted
+
+
 @pytest.fixture
 def screen(window) -> Iterator[object]:
     """A page. Whatever the console or the page complains of fails the test, what the Content-Security-Policy refuses included."""
     page = window.new_page()
     page.set_default_timeout(20_000)
+    # What a busy machine makes of an assertion straight after a click: half a page. Both wait for the whole of the one they led to.
+    for name in ("click", "wait_for_selector"):
+        setattr(page, name, then_loaded(page, getattr(page, name)))
     complaints: list[str] = []
     page.on(
         "console", lambda message: complaints.append(f"{message.type}: {message.text}") if message.type in ("error", "warning") else None
