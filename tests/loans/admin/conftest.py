@@ -205,9 +205,17 @@ def uploads(settings, tmp_path):
     return settings.UPLOADS_DIR
 
 
+class People(dict):
+    """Role → user, made when first asked for: most tests need one or two of the eight."""
+
+    def __missing__(self, role: str) -> User:
+        self[role] = make_user(role, ROLES[role])
+        return self[role]
+
+
 @pytest.fixture
 def people(db) -> dict[str, User]:
-    return {role: make_user(role, group) for role, group in ROLES.items()}
+    return People()
 
 
 @pytest.fixture
