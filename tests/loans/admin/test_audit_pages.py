@@ -43,10 +43,11 @@ def test_the_admin_s_own_forms_are_noted_by_field(as_, product):
 
 
 def test_a_refused_login_keeps_no_word_that_was_typed(client, people):
+    officer = people["officer"]
     client.post(reverse("admin:login"), {"username": "ann.jensen@example.com", "password": "x"})
-    client.post(reverse("admin:login"), {"username": "officer", "password": "x"})
+    client.post(reverse("admin:login"), {"username": officer.username, "password": "x"})
     unknown, known = AuditEvent.objects.filter(action="login.refused").order_by("pk")
-    assert (unknown.subject_id, unknown.facts) == ("", {}) and known.subject_id == str(people["officer"].pk)
+    assert (unknown.subject_id, unknown.facts) == ("", {}) and known.subject_id == str(officer.pk)
 
 
 def test_an_object_s_page_leads_an_auditor_to_its_events(as_, application):

@@ -47,11 +47,11 @@ def test_what_is_decided_is_not_taken(people, rows):
 
 
 def test_many_are_assigned_with_progress_and_decided_ones_stay(as_, people, rows):
-    client = as_("senior")
+    client, officer = as_("senior"), people["officer"]
     page = act(client, "assign_selected", rows).content.decode()
     assert "Assign 5 applications" in page and "Officer" in page
     LoanApplication.objects.filter(pk=rows[0].pk).update(status=Status.WITHDRAWN)
-    sent = {"_selected_action": [row.pk for row in rows], "officer": people["officer"].pk}
+    sent = {"_selected_action": [row.pk for row in rows], "officer": officer.pk}
     assert client.post(reverse("admin:loans_loanapplication_assign"), sent).status_code == 302
     run = InboxRun.objects.get()
     progress = client.get(reverse("admin:loans_inboxrun_progress", args=[run.pk])).json()
@@ -59,7 +59,7 @@ def test_many_are_assigned_with_progress_and_decided_ones_stay(as_, people, rows
     inbox_runs.run(run.pk)
     run.refresh_from_db()
     assert (run.state, run.done, run.skipped, run.share_done) == ("done", 4, 1, 1.0)
-    assert LoanApplication.objects.filter(assigned_to=people["officer"]).count() == 4
+    assert LoanApplication.objects.filter(assigned_to=officer).count() == 4
     assert "Left as they were" in client.get(reverse("admin:loans_inboxrun_change", args=[run.pk])).content.decode()
     found = as_("officer").get(URL, {"assigned": "me"}).context["cl"].result_list
     assert len(found) == 4
@@ -128,5 +128,6 @@ def test_a_search_is_kept_as_a_view_of_ones_own(as_, people, rows):
 
 def test_the_officers_in_filters_are_those_who_decide(as_, people, rows):
     User.objects.create_user("client")
+    officer, auditor = people["officer"], people["auditor"]
     page = as_("senior").get(URL).content.decode()
-    assert f'value="{people["officer"].pk}"' in page and f'value="{people["auditor"].pk}"' not in page
+    assert f'value="{officer.pk}"' in page and f'value="{auditor.pk}"' not in page
