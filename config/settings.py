@@ -147,6 +147,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_DEFAULT_QUEUE = SCORING_QUEUE
 _LONG = (
     "loans.import_file",
+    "loans.undo_import",
     "loans.train",
     "loans.train_fraud",
     "loans.forecast",

@@ -300,7 +300,9 @@ class Progressing:
     """For admins of long jobs: a JSON view that the page's script asks every second. Without the script, loading again does as well."""
 
     def progress_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        run = self.seen_or_refused(request, object_id)
+        return self.progress_of(self.seen_or_refused(request, object_id))
+
+    def progress_of(self, run: Any) -> HttpResponse:
         if run is None:
             return JsonResponse({"detail": "Not found."}, status=404)
         response = JsonResponse(

@@ -76,7 +76,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "intake": _intake(found.intake) if found.intake else None,
         "forecast_url": _forecast_url(found.intake),
         "synthetic": any(row.synthetic for row in found.riskiest) or bool(found.champion and found.champion.synthetic),
-        "jobs": [_job(run, "trainingrun") for run in found.runs] + [_job(batch, "importbatch") for batch in found.imports],
+        "jobs": [
+            *(_job(run, "trainingrun", run.pk) for run in found.runs),
+            *(_job(batch, "importbatch", batch.pk) for batch in found.imports),
+            *(_job(undo, "importbatch", undo.batch_id, "undo_progress") for undo in found.undos),
+        ],
         "administers": [
             (title, reverse(f"admin:{name}_changelist"), text)
             for title, name, text, permission in (
@@ -148,10 +152,11 @@ def _waits(counts: dict[str, int], inbox: str) -> list[dict[str, str]]:
     ]
 
 
-def _job(run: Any, name: str) -> dict[str, Any]:
+def _job(run: Any, name: str, page: int, progress: str = "progress") -> dict[str, Any]:
+    """page: the row whose page shows it."""
     return {
-        "url": reverse(f"admin:loans_{name}_change", args=[run.pk]),
-        "progress_url": reverse(f"admin:loans_{name}_progress", args=[run.pk]),
+        "url": reverse(f"admin:loans_{name}_change", args=[page]),
+        "progress_url": reverse(f"admin:loans_{name}_{progress}", args=[page]),
         "title": str(run),
         "percent": round(100 * run.share_done),
         "step": run.step or run.get_state_display(),

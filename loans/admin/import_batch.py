@@ -23,7 +23,7 @@ from loans.models import ImportBatch, ImportUpload, RunState
 from loans.queries.quality import quality_page
 from loans.queries.words import percent, whole
 from loans.services import audit
-from loans.services.imports import undo
+from loans.services.imports import undo, undo_runs
 from loans.services.imports.batches import cancel_import
 
 ERRORS_A_PAGE = 100
@@ -61,6 +61,8 @@ class ImportBatchAdmin(ReadOnly, Progressing, DeskAdmin):
             self.at("<int:object_id>/cancel/", self.cancel_view, "cancel"),
             self.at("<int:object_id>/errors.csv", self.errors_view, "errors"),
             self.at("<int:object_id>/undo/", self.undo_view, "undo"),
+            self.at("<int:object_id>/undo/progress/", self.undo_progress_view, "undo_progress"),
+            self.at("<int:object_id>/undo/cancel/", self.undo_cancel_view, "undo_cancel"),
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -107,6 +109,8 @@ class ImportBatchAdmin(ReadOnly, Progressing, DeskAdmin):
         imports = request.user.has_perm(IMPORTS)
         upload = ImportUpload.objects.filter(batch=batch, uploaded_by=request.user).first() if imports else None
         errors = Paginator(batch.errors.all(), ERRORS_A_PAGE).get_page(request.GET.get("p")) if may_see else None
+        undo_run = undo_runs.of(batch)
+        active = undo_run is not None and undo_run.is_active
         context = {
             "title": str(batch),
             "original": batch,
@@ -118,7 +122,14 @@ class ImportBatchAdmin(ReadOnly, Progressing, DeskAdmin):
             if batch.is_active and not batch.cancel_requested and imports
             else "",
             "again_url": reverse("admin:loans_importupload_change", args=[upload.pk]) if upload and not batch.is_active else "",
-            "undoing": undo.undoing(batch) if imports and batch.state == RunState.DONE and batch.undone_at is None else None,
+            "undoing": undo.undoing(batch) if imports and batch.state == RunState.DONE and batch.undone_at is None and not active else None,
+            "undo_run": undo_run,
+            "undo_tone": RUN_TONES[undo_run.state] if undo_run else "",
+            "undo_percent": round(100 * undo_run.share_done) if undo_run else 0,
+            "undo_progress_url": reverse("admin:loans_importbatch_undo_progress", args=[batch.pk]) if active else "",
+            "undo_cancel_url": reverse("admin:loans_importbatch_undo_cancel", args=[batch.pk])
+            if active and not undo_run.cancel_requested and imports
+            else "",
             "undo_url": reverse("admin:loans_importbatch_undo", args=[batch.pk]),
             "most_at_once": undo.AT_ONCE,
             "asks_undo": asks_undo,
@@ -128,10 +139,10 @@ class ImportBatchAdmin(ReadOnly, Progressing, DeskAdmin):
             "quality": quality_page(batch.quality),
             "may_see_errors": may_see,
             "counts": [
-                ("Rows read", batch.rows_read, ""),
-                ("Loaded", batch.rows_loaded, "success"),
-                ("Already here", batch.rows_unchanged, ""),
-                ("Rejected", batch.rows_rejected, "danger" if batch.rows_rejected else ""),
+                (_("Rows read"), batch.rows_read, ""),
+                (_("Loaded"), batch.rows_loaded, "success"),
+                (_("Already here"), batch.rows_unchanged, ""),
+                (_("Rejected"), batch.rows_rejected, "danger" if batch.rows_rejected else ""),
             ],
         }
         return self.render(request, "admin/loans/importbatch/page.html", context)
@@ -145,15 +156,37 @@ class ImportBatchAdmin(ReadOnly, Progressing, DeskAdmin):
         if "sure" not in request.POST:
             return self._page(request, batch, asks_undo=True)
         try:
-            gone = undo.undo(batch, by=request.user, most=undo.AT_ONCE)
+            if batch.applications.count() > undo.AT_ONCE:
+                undo_runs.start(batch, by=request.user)
+                return self.told(
+                    request, batch, _("A worker undoes it. Until it is done it can be cancelled, and then all stays as it is.")
+                )
+            gone = undo.undo(batch, by=request.user)
         except undo.NotUndoable as refusal:
             return self.told(request, batch, str(refusal), messages.ERROR)
-        return self.told(request, batch, f"Undone: {whole(gone)} applications are taken out, with all that was made of them.")
+        text = _("Undone: %(applications)s applications are taken out, with all that was made of them.")
+        return self.told(request, batch, text % {"applications": whole(gone)})
+
+    def undo_progress_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        batch = self.seen_or_refused(request, str(object_id))
+        return self.progress_of(batch and batch.undos.first())
+
+    @post_only
+    def undo_cancel_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        batch = self.seen_or_refused(request, str(object_id), IMPORTS)
+        if batch is None:
+            return self.gone(request, str(object_id))
+        run = undo_runs.of(batch)
+        if run is None or not run.is_active:
+            return self.told(request, batch, _("It is over; there is nothing to cancel."), messages.WARNING)
+        undo_runs.cancel(run)
+        audit.record("import.undo_cancelled", actor=request.user, subject=batch)
+        return self.told(request, batch, _("Asked to stop. All that was imported stays."))
 
     @display(description=gettext_lazy("State"))
     def state_shown(self, obj: ImportBatch) -> SafeString:
         if obj.undone_at is not None:
-            return badge("Undone", "default")
+            return badge(_("Undone"), "default")
         text = f"{obj.get_state_display()} {percent(obj.share_done, 0)}" if obj.state == "running" else obj.get_state_display()
         return badge(text, RUN_TONES[obj.state])
 

@@ -17,7 +17,7 @@ from loans.models.fraud import FlagKind, FlagState, FraudFlag, FraudFlagEvent, F
 from loans.models.fraud_link import ApplicationLink, AssessmentState, FraudAssessment, FraudLabel
 from loans.models.heartbeat import Heartbeat
 from loans.models.idempotency import IdempotentAnswer
-from loans.models.import_batch import ImportBatch, ImportRowError
+from loans.models.import_batch import ImportBatch, ImportRowError, ImportUndo
 from loans.models.import_upload import ImportUpload
 from loans.models.inbox_run import InboxAction, InboxRun, SavedView
 from loans.models.job import RunState, ScoringJob, ScoringState
@@ -82,6 +82,7 @@ __all__ = [
     "IdempotentAnswer",
     "ImportBatch",
     "ImportRowError",
+    "ImportUndo",
     "ImportUpload",
     "KnockOutRule",
     "LoanApplication",

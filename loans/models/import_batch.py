@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from loans.models.job import LongRun, RunState
+from loans.models.job import ACTIVE_RUN, LongRun, RunState
 
 
 class ImportBatch(LongRun):
@@ -39,6 +39,23 @@ class ImportBatch(LongRun):
 
     def __str__(self) -> str:
         return f"Import {self.pk}: {self.file_name}"
+
+
+class ImportUndo(LongRun):
+    """An undo of a large import, done by a worker. One that is over stays, so that the page can say how it ended."""
+
+    batch = models.ForeignKey(ImportBatch, on_delete=models.CASCADE, related_name="undos")
+
+    class Meta:
+        ordering = ["-pk"]
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=RunState.values), name="importundo_state_known"),
+            models.UniqueConstraint(fields=["batch"], condition=Q(state__in=ACTIVE_RUN), name="importundo_one_active"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Undo of import {self.batch_id}"
 
 
 class ImportRowError(models.Model):

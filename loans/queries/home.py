@@ -18,6 +18,7 @@ from loans.models import (
     DecisionProposal,
     FraudFlag,
     ImportBatch,
+    ImportUndo,
     LoanApplication,
     ModelKind,
     ModelState,
@@ -51,6 +52,7 @@ class Home:
     sees_models: bool
     runs: list[TrainingRun]
     imports: list[ImportBatch]
+    undos: list[ImportUndo]
     sees_jobs: bool
     health: list[Health]
     counts: dict[str, int]
@@ -84,6 +86,7 @@ def home(user: Any, *, now: datetime, overdue: datetime, soon: datetime) -> Home
         sees_models=sees_models,
         runs=[TrainingRun(**row) for row in listed.get("runs", [])],
         imports=[ImportBatch(**row) for row in listed.get("imports", [])],
+        undos=[ImportUndo(**row) for row in listed.get("undos", [])],
         sees_jobs=sees_runs or sees_imports,
         health=health(versions, now=now) if sees_windows and versions else [],
         counts=counts,
@@ -98,6 +101,7 @@ def _jobs(sees_runs: bool, sees_imports: bool) -> dict[str, Any]:
         lists["runs"] = TrainingRun.objects.filter(state__in=ACTIVE_RUN).values(*common, "kind")[:5]
     if sees_imports:
         lists["imports"] = ImportBatch.objects.filter(state__in=ACTIVE_RUN).values(*common, "file_name")[:5]
+        lists["undos"] = ImportUndo.objects.filter(state__in=ACTIVE_RUN).values(*common, "batch_id")[:5]
     return lists
 
 

@@ -18,7 +18,8 @@ from loans.services import documents, fraud, idempotency, imports, inbox_runs, s
 from loans.services.apart import run_apart
 from loans.services.bulk import run as bulk
 from loans.services.heartbeats import beat
-from loans.services.wakeups import BROKER_ERRORS, hints_waiting, wake_import, wake_inbox_run, wake_scoring, wake_training
+from loans.services.imports import undo_runs
+from loans.services.wakeups import BROKER_ERRORS, hints_waiting, wake_import, wake_import_undo, wake_inbox_run, wake_scoring, wake_training
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ class Sweeper:
                 wake_inbox_run(run_id)
             for batch_id in self._imports_to_send(now):
                 wake_import(batch_id)
+            for run_id in undo_runs.due():
+                wake_import_undo(run_id)
         return due
 
     def _see_to_scoring(self, due: int, waiting: int | None, now: float) -> None:

@@ -70,6 +70,11 @@ def wake_import(batch_id: int) -> bool:
     return _send("loans.import_file", batch_id=batch_id)
 
 
+def wake_import_undo(run_id: int) -> bool:
+    """Send a worker to this undo; False where the broker is away, and then the sweeper sends it later."""
+    return _send("loans.undo_import", run_id=run_id)
+
+
 def wake_forecast() -> bool:
     """Have the demand forecast made; False where the broker is away, and then only the nightly one comes."""
     return _send("loans.forecast")

@@ -4,7 +4,7 @@ from loans.tasks import processes
 from loans.tasks.bulk import bulk_score
 from loans.tasks.forecasts import forecast
 from loans.tasks.fraud import sweep_fraud, train_fraud
-from loans.tasks.imports import import_file
+from loans.tasks.imports import import_file, undo_import
 from loans.tasks.inbox_runs import run_inbox_run
 from loans.tasks.monitoring import monitor, watch_queue
 from loans.tasks.partitions import keep_partitions
@@ -27,5 +27,6 @@ __all__ = [
     "sweep_fraud",
     "train",
     "train_fraud",
+    "undo_import",
     "watch_queue",
 ]

@@ -7,19 +7,25 @@ What people did is kept for good, so one decision, proposal, finding or document
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection, models, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from loans.models import Applicant, FraudFlagEvent, ImportBatch, LoanApplication, ModelVersion, RunState, TrainingRun
 from loans.queries.words import day_of, whole
 from loans.services import audit
 from loans.services.imports.load import IMPORT_LOCK
 from loans.services.imports.problems import ImportProblem
+from mlcore.progress import Progress, silent
 
-AT_ONCE = 50_000  # rows that a request may take back; more takes longer than a page should
+AT_ONCE = 50_000  # applications that a request takes back; more takes longer than a page should, and a worker does it (`undo_runs`)
+SLICE = 10_000  # applications a statement: after each the progress is told and a cancellation heard
 # What Loandesk itself makes of an application, in an order in which nothing still points at what goes.
 MADE = (
     "prediction",
@@ -52,17 +58,21 @@ class Undoing:
         if not self.acted:
             return ""
         numbers = ", ".join(f"{whole(count)} {what}" for what, count in self.acted)
-        return f"It can't be undone: people have acted on its applications ({numbers}), and what they did is kept."
+        return _("It can't be undone: people have acted on its applications (%(numbers)s), and what they did is kept.") % {
+            "numbers": numbers
+        }
 
     @property
     def trained_in_words(self) -> str:
         if not self.trained:
             return ""
-        shown = ", ".join(self.trained[:5]) + (f" and {len(self.trained) - 5} more" if len(self.trained) > 5 else "")
-        return (
-            f"Models were trained after this import and may have learned from its rows: {shown}. They stay as they are; their reports "
+        shown, more = ", ".join(self.trained[:5]), len(self.trained) - 5
+        if more > 0:
+            shown = ngettext("%(shown)s and %(more)d more", "%(shown)s and %(more)d more", more) % {"shown": shown, "more": more}
+        return _(
+            "Models were trained after this import and may have learned from its rows: %(shown)s. They stay as they are; their reports "
             "then speak of loans that are no longer here."
-        )
+        ) % {"shown": shown}
 
 
 def undoing(batch: ImportBatch) -> Undoing:
@@ -77,7 +87,7 @@ def undoing(batch: ImportBatch) -> Undoing:
                 found.acted.append((str(model._meta.verbose_name if count == 1 else model._meta.verbose_name_plural), count))
     events = FraudFlagEvent.objects.filter(flag__application__import_batch=batch, by__isnull=False).count()
     if events:
-        found.acted.append(("steps of investigators", events))
+        found.acted.append((_("steps of investigators"), events))
     if batch.finished_at is not None:
         later = TrainingRun.objects.filter(state=RunState.DONE, started_at__gte=batch.finished_at, model_version__isnull=False)
         versions = ModelVersion.objects.filter(pk__in=later.values("model_version")).defer("report").order_by("pk")
@@ -85,40 +95,48 @@ def undoing(batch: ImportBatch) -> Undoing:
     return found
 
 
-def undo(batch: ImportBatch, *, by: Any, most: int | None = None) -> int:
+def undo(batch: ImportBatch, *, by: Any, progress: Progress = silent, finish: Callable[[], None] = lambda: None) -> int:
     """Take out every application of the batch with all that was made of it, in one transaction; returns how many.
 
-    most: refuse where there are more. Raises NotUndoable; then nothing has changed.
+    progress may raise, and so may finish, which is called last inside the transaction. Raises NotUndoable. Whatever was raised, nothing
+    has changed.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        # Not while another import loads: it counts rows that are here as its own duplicates.
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [IMPORT_LOCK])
-        locked = ImportBatch.objects.select_for_update(of=("self",)).get(pk=batch.pk)
+        _wait_for_turn(cursor, progress)
+        # Rows may go on pointing at it meanwhile, such as the one of this very undo.
+        locked = ImportBatch.objects.select_for_update(of=("self",), no_key=True).get(pk=batch.pk)
         if locked.undone_at is not None:
-            raise NotUndoable(f"It was undone already, on {day_of(locked.undone_at)}.")
+            raise NotUndoable(_("It was undone already, on %(day)s.") % {"day": day_of(locked.undone_at)})
         if locked.state != RunState.DONE:
-            raise NotUndoable("Only an import that has ended well has anything to undo.")
+            raise NotUndoable(_("Only an import that has ended well has anything to undo."))
+        progress(0.0, _("Looking whether anybody has acted on it"))
         # Whoever decides or scores one of them takes this lock too: after it, nothing can come in between.
         cursor.execute("SELECT id, applicant_id FROM loans_loanapplication WHERE import_batch_id = %s ORDER BY id FOR UPDATE", [batch.pk])
-        people = [applicant for _, applicant in cursor.fetchall() if applicant is not None]
+        rows = cursor.fetchall()
         found = undoing(locked)
         if found.acted:
             raise NotUndoable(found.refusal)
-        if most is not None and found.applications > most:
-            raise NotUndoable(
-                f"{whole(found.applications)} applications are more than a page takes back at once ({whole(most)}): "
-                f"manage.py import_undo {batch.pk}"
-            )
         # Each statement checks its own rows; a queue of deferred checks would fill memory. Append-only rows go in maintenance only.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET LOCAL loandesk.maintenance = 'on'")
-        gone = _delete(cursor, batch.pk, people)
+        gone = _delete(cursor, [pk for pk, _person in rows], [person for _pk, person in rows if person is not None], progress)
         cursor.execute("SET LOCAL loandesk.maintenance = 'off'")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         ImportBatch.objects.filter(pk=batch.pk).update(undone_at=timezone.now(), undone_by=by)
         audit.record("import.undone", actor=by, subject=locked, sha256=locked.sha256, applications=found.applications, rows=gone)
+        finish()
     batch.refresh_from_db()
     return found.applications
+
+
+def _wait_for_turn(cursor: Any, progress: Progress) -> None:
+    """Not while another import loads: it counts rows that are here as its own duplicates."""
+    while True:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [IMPORT_LOCK])
+        if cursor.fetchone()[0]:
+            return
+        progress(0.0, _("Waiting for another import to finish"))
+        time.sleep(0.2)
 
 
 def _relations() -> list[models.ForeignObjectRel]:
@@ -127,21 +145,28 @@ def _relations() -> list[models.ForeignObjectRel]:
     return [field for field in fields if field.auto_created and not field.concrete and (field.one_to_many or field.one_to_one)]
 
 
-def _delete(cursor: Any, batch_id: int, people: list[int]) -> dict[str, int]:
-    """{table: rows that went}."""
-    gone = {}
-    mine = "SELECT id FROM loans_loanapplication WHERE import_batch_id = %s"
-    tables = {relation.related_model._meta.model_name: relation for relation in _relations()}
+def _delete(cursor: Any, applications: list[int], people: list[int], progress: Progress) -> dict[str, int]:
+    """{table: rows that went}. Table by table, each in slices: nothing may still point at what goes."""
+    relations = {relation.related_model._meta.model_name: relation for relation in _relations()}
+    steps = []
     for name in MADE:
-        relation = tables[name]
-        table, column = relation.related_model._meta.db_table, relation.field.column
+        model, column = relations[name].related_model, relations[name].field.column
         if name == "fraudflag":
-            cursor.execute(
-                f"DELETE FROM loans_fraudflagevent WHERE flag_id IN (SELECT id FROM {table} WHERE {column} IN ({mine}))", [batch_id]
-            )
-        cursor.execute(f"DELETE FROM {table} WHERE {column} IN ({mine})", [batch_id])
-        gone[name] = cursor.rowcount
-    cursor.execute("DELETE FROM loans_loanapplication WHERE import_batch_id = %s", [batch_id])
-    cursor.execute(f"DELETE FROM {Applicant._meta.db_table} WHERE id = ANY(%s)", [people])
-    gone["applicant"] = cursor.rowcount
+            events = f"DELETE FROM loans_fraudflagevent WHERE flag_id IN (SELECT id FROM {model._meta.db_table} WHERE {column} = ANY(%s))"
+            steps.append((FraudFlagEvent, events, applications))
+        steps.append((model, f"DELETE FROM {model._meta.db_table} WHERE {column} = ANY(%s)", applications))
+    steps += [
+        (model, f"DELETE FROM {model._meta.db_table} WHERE id = ANY(%s)", ids)
+        for model, ids in ((LoanApplication, applications), (Applicant, people))
+    ]
+    total, done, gone = sum(len(ids) for *_rest, ids in steps), 0, {}
+    for model, sql, ids in steps:
+        name = model._meta.model_name
+        for start in range(0, len(ids), SLICE):
+            progress(done / total, _("Taking out: %(what)s") % {"what": model._meta.verbose_name_plural})
+            part = ids[start : start + SLICE]
+            cursor.execute(sql, [part])
+            gone[name] = gone.get(name, 0) + cursor.rowcount
+            done += len(part)
+    progress(1.0, _("Writing it down"))
     return {name: count for name, count in gone.items() if count}

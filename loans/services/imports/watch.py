@@ -1,4 +1,4 @@
-"""A running import tells where it is on its batch's row, and hears there that it should stop."""
+"""A running import, or its undo, tells where it is on its row, and hears there that it should stop."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
-from loans.models import ImportBatch, RunState
-from mlcore.progress import Cancelled, Progress
+from loans.models import RunState
+from loans.models.job import LongRun
+from mlcore.progress import Cancelled, Progress, silent
 
 logger = logging.getLogger(__name__)
 
@@ -25,16 +26,16 @@ def lease_end() -> Any:
 
 
 class Watch:
-    """A `Progress` that passes on what it hears, and a thread that writes it to the batch's row and listens for a cancel.
+    """A `Progress` that passes on what it hears, and a thread that writes it to the run's row and listens for a cancel.
 
     A thread, because an INSERT of a million rows comes up for air only when it is done, and the lease must not run out meanwhile.
     """
 
-    def __init__(self, batch: ImportBatch, progress: Progress) -> None:
-        self._batch, self._progress = batch, progress
-        self._now = (0.0, "Reading")
+    def __init__(self, run: LongRun, progress: Progress = silent) -> None:
+        self._run, self._progress = run, progress
+        self._now = (run.share_done, run.step)
         self._cancelled, self._stop = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._report, name=f"import-{batch.pk}", daemon=True)
+        self._thread = threading.Thread(target=self._report, name=f"{run._meta.model_name}-{run.pk}", daemon=True)
 
     def __call__(self, share: float, step: str) -> None:
         if self._cancelled.is_set():
@@ -55,7 +56,8 @@ class Watch:
         self._thread.join(timeout=10)
 
     def _report(self) -> None:
-        ours = ImportBatch.objects.filter(pk=self._batch.pk, state=RunState.RUNNING, attempts=self._batch.attempts)
+        rows = type(self._run)._default_manager
+        ours = rows.filter(pk=self._run.pk, state=RunState.RUNNING, attempts=self._run.attempts)
         try:
             while not self._stop.wait(REPORT_SECONDS):
                 try:
@@ -64,7 +66,7 @@ class Watch:
                     if ours.filter(cancel_requested=True).exists():
                         self._cancelled.set()
                 except DatabaseError as error:
-                    logger.warning("Import %d: progress not written (%s)", self._batch.pk, type(error).__name__)
+                    logger.warning("%s: progress not written (%s)", self._run, type(error).__name__)
                     connection.close()
         finally:
             connection.close()

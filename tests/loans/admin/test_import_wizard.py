@@ -19,6 +19,7 @@ from loans.models import (
     AuditEvent,
     Decision,
     ImportBatch,
+    ImportUndo,
     ImportUpload,
     LoanApplication,
     LoanOutcome,
@@ -27,7 +28,8 @@ from loans.models import (
     ScoringJob,
 )
 from loans.services import imports, sweeping
-from loans.services.imports import readers, readers_tables, stored, undo, uploads
+from loans.services.imports import readers, readers_tables, stored, undo, undo_runs, uploads
+from mlcore.progress import Cancelled
 from tests.loans.admin.conftest import make_version, score
 from tests.loans.imports.conftest import HEADER as TINY_HEADER
 from tests.loans.imports.conftest import TOML, row, rows
@@ -386,10 +388,121 @@ def version_after(batch):
     return version
 
 
-def test_more_than_a_page_should_take_back_is_left_to_the_command(owner, people, batch, capsys):
+@pytest.fixture
+def large(batch, monkeypatch):
+    """The same import, as if a request took back fewer than it has; slices of ten, so that there are many."""
+    monkeypatch.setattr(undo, "AT_ONCE", 99)
+    monkeypatch.setattr(undo, "SLICE", 10)
+    return batch
+
+
+def untouched(batch: ImportBatch) -> bool:
+    batch.refresh_from_db()
+    scored = Prediction.objects.filter(application__import_batch=batch).count()
+    return (batch.undone_at, batch.applications.count(), scored) == (None, 100, 1)
+
+
+def test_a_large_import_is_undone_by_a_worker_once_with_progress(owner, people, large, monkeypatch, django_capture_on_commit_callbacks):
+    woken, told = [], []
+    monkeypatch.setattr(undo_runs, "wake_import_undo", woken.append)
+    url, page = (reverse(f"admin:loans_importbatch_{name}", args=[large.pk]) for name in ("undo", "change"))
+    with django_capture_on_commit_callbacks(execute=True):
+        owner.post(url, {"sure": "1"})
+        owner.post(url, {"sure": "1"})
+    run = ImportUndo.objects.get()
+    assert woken == [run.pk] and untouched(large), "two clicks make one"
+    progress = reverse("admin:loans_importbatch_undo_progress", args=[large.pk])
+    text = owner.get(page).content.decode()
+    assert progress in text and "Undo this import" not in text and owner.get(progress).json()["active"]
+    assert progress in owner.get(reverse("admin:index")).content.decode(), "home has it among what runs"
+
+    told_by = undo_runs.Watch.__call__
+    monkeypatch.setattr(undo_runs.Watch, "__call__", lambda self, share, step: (told.append((share, step)), told_by(self, share, step)))
+    assert undo_runs.run(run.pk).state == RunState.DONE
+    shares = [share for share, _ in told]
+    assert len(shares) > 100 and shares == sorted(shares) and len({step for _, step in told}) >= len(undo.MADE)
+    large.refresh_from_db()
+    assert large.undone_by == people["owner"] and not large.applications.exists()
+    assert AuditEvent.objects.filter(action="import.undone", user_id=people["owner"].pk).count() == 1
+    assert undo_runs.run(run.pk) is None, "a second message finds nothing to do"
+    assert "all that it had loaded was taken out again" in owner.get(page).content.decode()
+
+
+@pytest.mark.parametrize("when", ["before", "amid", "at the end"])
+def test_an_undo_that_is_cancelled_leaves_all_as_it_was(owner, people, large, monkeypatch, when):
+    run = undo_runs.start(large, by=people["owner"])
+    cancel = reverse("admin:loans_importbatch_undo_cancel", args=[large.pk])
+    at = {"amid": 0.5, "at the end": 1.0}.get(when)
+
+    def heard(self, share, step):
+        if at is not None and share >= at:
+            owner.post(cancel)
+            if when == "amid":
+                raise Cancelled  # as the watching thread, which sees committed rows only, has it raised
+
+    monkeypatch.setattr(undo_runs.Watch, "__call__", heard)
+    if when == "before":
+        owner.post(cancel)
+    undo_runs.run(run.pk)
+    run.refresh_from_db()
+    assert run.state == RunState.CANCELLED and untouched(large)
+    assert "Undo this import" in owner.get(reverse("admin:loans_importbatch_change", args=[large.pk])).content.decode()
+    monkeypatch.undo()
+    assert undo_runs.run(undo_runs.start(large, by=people["owner"]).pk).state == RunState.DONE
+
+
+def test_an_undo_whose_worker_was_killed_is_done_by_another_and_never_twice(people, large, monkeypatch):
+    run = undo_runs.start(large, by=people["owner"])
+    rows = ImportUndo.objects.filter(pk=run.pk)
+
+    class Killed(BaseException):
+        """What no handler of ours catches."""
+
+    def die(self, share, step):
+        if share > 0.5:
+            raise Killed
+
+    monkeypatch.setattr(undo_runs.Watch, "__call__", die)
+    with pytest.raises(Killed):
+        undo_runs.run(run.pk)
+    assert rows.get().state == "running" and untouched(large)
+    assert undo_runs.run(run.pk) is None and undo_runs.due() == [], "its lease still runs"
+    rows.update(lease_until=timezone.now() - timedelta(seconds=1))
+    woken = []
+    monkeypatch.setattr(sweeping, "wake_import_undo", woken.append)
+    sweeping.Sweeper().sweep_once()
+    assert woken == [run.pk]
+
+    monkeypatch.setattr(undo_runs.Watch, "__call__", lambda self, share, step: None)
+    monkeypatch.setattr(undo_runs, "undo", lambda *args, **kwargs: (rows.update(attempts=9), undo.undo(*args, **kwargs)))
+    undo_runs.run(run.pk)
+    assert rows.get().state == "running" and untouched(large), "who was taken for dead writes nothing down"
+    rows.update(attempts=2, lease_until=timezone.now() - timedelta(seconds=1))
+    monkeypatch.undo()
+    assert undo_runs.run(run.pk).state == RunState.DONE and not large.applications.exists()
+
+
+def test_an_undo_that_killed_three_workers_is_given_up(people, large):
+    run = undo_runs.start(large, by=people["owner"])
+    ImportUndo.objects.update(state="running", attempts=3, lease_until=timezone.now() - timedelta(seconds=1))
+    assert undo_runs.run(run.pk) is None and undo_runs.due() == []
+    run.refresh_from_db()
+    assert run.state == "failed" and "3 times" in run.error and untouched(large)
+
+
+def test_a_decision_between_the_click_and_the_worker_refuses_the_undo(people, large):
+    run = undo_runs.start(large, by=people["owner"])
+    application = large.applications.filter(status="open").get()
+    Decision.objects.create(application=application, outcome="refer", officer=people["officer"], reason="x", reason_text="x")
+    assert undo_runs.run(run.pk).state == RunState.FAILED
+    run.refresh_from_db()
+    assert "1 decision" in run.error and untouched(large)
+    with pytest.raises(undo.NotUndoable, match="1 decision"):
+        undo_runs.start(large, by=people["owner"])
+
+
+def test_the_command_takes_back_any_number(large, capsys):
     from django.core.management import call_command
 
-    with pytest.raises(undo.NotUndoable, match="import_undo"):
-        undo.undo(batch, by=people["owner"], most=99)
-    call_command("import_undo", batch.pk)
-    assert "100 applications taken out" in capsys.readouterr().out and not batch.applications.exists()
+    call_command("import_undo", large.pk)
+    assert "100 applications taken out" in capsys.readouterr().out and not large.applications.exists()

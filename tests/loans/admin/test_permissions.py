@@ -52,6 +52,12 @@ def watched(version) -> MonitoringWindow:
     return window
 
 
+def undone_from(batch: ImportBatch) -> ImportBatch:
+    """With an undo that waits for its worker."""
+    batch.undos.create()
+    return batch
+
+
 @pytest.fixture
 def rows(application, version, people, product, uploads):
     """One row of what has a page; the application is decided by nobody yet."""
@@ -74,7 +80,7 @@ def rows(application, version, people, product, uploads):
         "loans_promotionpolicy": PromotionPolicy.objects.create(reason="First"),
         "loans_trainingrun": TrainingRun.objects.create(kind="default_risk", state="running", share_done=0.4, step="Fitting"),
         "loans_bulkrun": BulkRun.objects.create(kind="pending", state="running"),
-        "loans_importbatch": ImportBatch.objects.create(file_name="a.csv", sha256="0" * 64, mapping_name="m", mapping="", state="done"),
+        "loans_importbatch": undone_from(ImportBatch.objects.create(file_name="a.csv", sha256="0" * 64, mapping_name="m", state="done")),
         "loans_importupload": ImportUpload.objects.create(
             stored_as="x", file_name="a.csv", size=1, sha256="0" * 64, uploaded_by=people["owner"], mapping="", mapping_from="", head="{}"
         ),
