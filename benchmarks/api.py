@@ -6,8 +6,11 @@ api.vs_flask              requests a second of `POST applications/?wait=1` (logi
                           prediction, reasons, policy) over those of Flask with a logistic regression: the median of the rounds' ratios
 api.p99_vs_flask          99th percentile of the answer's time over Flask's
 api.batch_per_s           applications a second in batches of 1,000, from the first request until the last is scored
+api.batch_…_us            processor time an application of a batch costs the site, the worker with the sweeper, and the database (Linux)
 api.async_drain_s         10,000 submitted one by one without waiting: seconds from the last answer until all are scored
 api.submit_to_scored_p99_s  at 100 submissions a second, from the stored row to the stored score
+
+PARTS=batch (of side, batch, drain, steady; several with commas) runs only some of it.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ WORKERS, THREADS, CLIENTS = 2, 4, 8
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = float(os.environ.get("ROUND_SECONDS", "4"))
 SUBMITTED = int(os.environ.get("SUBMITTED", "10000"))
+PARTS = os.environ.get("PARTS", "side,batch,drain,steady").split(",")
 URL = "/api/v1/applications/"
 PORTS = {"loandesk": 18_431, "logistic": 18_432, "forest": 18_433, "capacity": 18_434}
 IDENTIFIERS = ("name", "email", "phone", "national_id", "bank_account", "address")
@@ -47,17 +51,20 @@ def main() -> None:
     desk = environment(folder)
     processes: list[subprocess.Popen] = []
     try:
-        key, bodies = _prepare(folder)
+        key, bodies = _prepare(folder, peers="side" in PARTS)
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         processes += [_serve("loandesk", "config.wsgi:application", {}, folder)]
-        for kind in ("logistic", "forest"):
+        for kind in ("logistic", "forest") if "side" in PARTS else ():
             processes.append(_serve(kind, "benchmarks.flask_peer:app", {"PEER_MODEL": str(folder / kind)}, folder))
-        figures = _side_by_side(headers, bodies)
+        figures = _side_by_side(headers, bodies) if "side" in PARTS else []
         worker = "-A config.celery:app worker --queues scoring --concurrency 1 --without-gossip --without-mingle --loglevel WARNING"
         processes.append(_process([sys.executable, "-m", "celery", *worker.split()], {}, folder / "worker.log"))
         processes.append(_process([sys.executable, "manage.py", "sweep"], {}, folder / "sweep.log"))
         _wait_for_worker()
-        figures += _batches(headers, bodies) + _drain(headers, bodies) + _steady(headers, bodies)
+        if "batch" in PARTS:
+            figures += _batches(headers, bodies, {"site": processes[:1], "worker": processes[-2:]})
+        figures += _drain(headers, bodies) if "drain" in PARTS else []
+        figures += _steady(headers, bodies) if "steady" in PARTS else []
         report.show(figures)
         print(report.write("api", figures))
     finally:
@@ -265,10 +272,36 @@ def _wait_scored(seconds: float = 300) -> None:
         time.sleep(0.05)
 
 
-def _batches(headers: dict[str, str], bodies: list[dict[str, Any]], batches: int = 10) -> list[Figure]:
+def _seconds_of(roots: list[int]) -> float:
+    """Processor time so far of these processes and all that they started (Linux; 0 elsewhere)."""
+    found: dict[int, tuple[int, float]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # gone meanwhile
+        found[int(path.parent.name)] = (int(fields[1]), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK"))
+    ours, count = set(roots), 0
+    while len(ours) > count:
+        count = len(ours)
+        ours |= {pid for pid, (parent, _) in found.items() if parent in ours}
+    return sum(found[pid][1] for pid in ours if pid in found)
+
+
+def _batches(
+    headers: dict[str, str], bodies: list[dict[str, Any]], processes: dict[str, list[subprocess.Popen]], batches: int = 10
+) -> list[Figure]:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_read_file('postmaster.pid')")
+        roots = {name: [each.pid for each in some] for name, some in processes.items()} | {
+            "database": [int(cursor.fetchone()[0].split()[0])]
+        }
     made = [json.dumps({"applications": _people(bodies, 1000)}).encode() for _ in range(batches + 4)]
     load.open_loop(PORTS["loandesk"], f"{URL}batch/", lambda k: made[-1 - k], headers, rate=1000, count=4, clients=2, expect=200)
     _wait_scored()
+    before = {name: _seconds_of(pids) for name, pids in roots.items()}
     began = time.perf_counter()
     load.open_loop(PORTS["loandesk"], f"{URL}batch/", lambda k: made[k], headers, rate=1000, count=batches, clients=2, expect=200)
     stored = time.perf_counter() - began
@@ -277,6 +310,10 @@ def _batches(headers: dict[str, str], bodies: list[dict[str, Any]], batches: int
     return [
         Figure("api.batch_per_s", 1000 * batches / took, "/s", "at least", 5000.0),
         Figure("api.batch_stored_per_s", 1000 * batches / stored, "/s"),
+        *(
+            Figure(f"api.batch_{name}_us", (_seconds_of(pids) - before[name]) * 1e6 / (1000 * batches), "µs")
+            for name, pids in roots.items()
+        ),
     ]
 
 

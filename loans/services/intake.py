@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -166,24 +166,28 @@ def store(ready: Ready, prediction: Prediction | None = None, snapshot: dict[str
     return Received(application=application, job=job)
 
 
-def store_many(ready: Sequence[Ready]) -> list[Received | DuplicateReference]:
+def store_many(ready: Sequence[Ready], write: Callable[[list[Ready]], list[Received]] | None = None) -> list[Received | DuplicateReference]:
     """Write many at once, each with its pending job, in one transaction; in their order, with an exception in place of a taken reference.
 
-    Rows go in by COPY. All are of one submitter. A reference that somebody else takes meanwhile is found out by the database: then anew.
+    write: another way to write those whose reference is free, inside that transaction. Rows go in by COPY.
+    All are of one submitter. A reference that somebody else takes meanwhile is found out by the database: then anew.
     """
     for _ in range(TRIES):
         taken = _taken(ready)
-        good = [each for number, each in enumerate(ready) if number not in taken]
+        good = [each for place, each in enumerate(ready) if place not in taken]
         try:
             with transaction.atomic():
-                received = iter(_copied(good) if good else ())
-                if good:
+                if good and write is not None:
+                    received = iter(write(good))
+                elif good:
+                    number(good)
+                    received = iter(copied(good))
                     transaction.on_commit(wake_scoring)
         except IntegrityError as error:
             if "external_reference" not in (error.__cause__.diag.constraint_name or ""):
                 raise
         else:
-            return [taken.get(number) or next(received) for number in range(len(ready))]
+            return [taken.get(place) or next(received) for place in range(len(ready))]
     raise DuplicateReference("References of this batch are being taken by another request at the same time; send it again.")
 
 
@@ -195,29 +199,35 @@ def _taken(ready: Sequence[Ready]) -> dict[int, DuplicateReference]:
         LoanApplication.objects.filter(reference_scope=scope, external_reference__in=wanted).values_list("external_reference", flat=True)
     )
     found = {}
-    for number, reference in enumerate(wanted):
+    for place, reference in enumerate(wanted):
         if reference in here:
-            found[number] = DuplicateReference(f"An application with the reference {reference!r} is here already.")
+            found[place] = DuplicateReference(f"An application with the reference {reference!r} is here already.")
         here.add(reference)
     return found
 
 
-def _copied(ready: list[Ready]) -> list[Received]:
+def number(ready: Sequence[Ready]) -> None:
+    """Give each its application's key, and its applicant's."""
     people = [each.applicant for each in ready if each.applicant is not None]
     for model, rows in ((LoanApplication, [each.application for each in ready]), (Applicant, people)):
         for row, pk in zip(rows, _new_ids(model, len(rows)), strict=True):
             row.pk = pk
     for each in ready:
         each.application.applicant = each.applicant
-    copy_rows(people)
+
+
+def copied(ready: list[Ready], state: str = ScoringState.PENDING) -> list[Received]:
+    """Write those that have their keys. state: of their jobs; done ones have had their attempt. Call inside a transaction."""
+    copy_rows([each.applicant for each in ready if each.applicant is not None])
     copy_rows([each.application for each in ready])
     copy_rows([ProtectedAttributes(application_id=each.application.pk, values=each.protected) for each in ready if each.protected])
+    done = state == ScoringState.DONE
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO loans_scoringjob (application_id, state, attempts, claimed_by, error, created_at, due_at)"
-            " SELECT id, 'pending', 0, '', '', statement_timestamp(), statement_timestamp() FROM unnest(%s::bigint[]) AS new(id)"
-            " ORDER BY id RETURNING application_id, id",
-            [[each.application.pk for each in ready]],
+            "INSERT INTO loans_scoringjob (application_id, state, attempts, claimed_by, error, created_at, due_at, finished_at)"
+            " SELECT id, %s, %s, '', '', statement_timestamp(), statement_timestamp(), CASE WHEN %s THEN statement_timestamp() END"
+            " FROM unnest(%s::bigint[]) AS new(id) ORDER BY id RETURNING application_id, id",
+            [state, int(done), done, [each.application.pk for each in ready]],
         )
         jobs = dict(cursor.fetchall())
     return [Received(each.application, ScoringJob(pk=jobs[each.application.pk], application=each.application)) for each in ready]

@@ -75,10 +75,7 @@ def assess_missed(ids: Sequence[int]) -> int:
     import pyarrow as pa
 
     rules, terms = assessment.rules_in_force(), policy.in_force()
-    try:
-        serving = registry.champion(ModelKind.FRAUD)
-    except registry.NoChampion:
-        serving = None
+    serving = _serving()
     wanted = Wanted.of([own_schema(serving)], facts_of(rules))
     with transaction.atomic(), assessment._bounded():
         source = f"FROM {TABLES} WHERE app.id = ANY(%s) ORDER BY app.id"
@@ -86,35 +83,98 @@ def assess_missed(ids: Sequence[int]) -> int:
         return _assess(applications, rules, terms)
 
 
+def _serving() -> registry.Serving | None:
+    try:
+        return registry.champion(ModelKind.FRAUD)
+    except registry.NoChampion:
+        return None
+
+
 def _assess(applications: Applications, rules: list[Rule], terms: policy.Terms) -> int:
     import numpy as np
 
     # Asked for here and not by the caller: a model that can't be read is a failed assessment, and no reason to leave it out.
-    try:
-        serving = registry.champion(ModelKind.FRAUD)
-    except registry.NoChampion:
-        serving = None
+    serving = _serving()
     ready = assessment.ready_ids(applications.ids.tolist())
     if not ready:
         return 0
     rows = np.flatnonzero(np.isin(applications.ids, np.array(ready, dtype=np.int64)))
     subjects = _Subjects(applications, rows, Terms(tuple(rules), LINK_NAMES), serving)
     verdicts = subjects.verdicts()
-    _replace(
-        applications.ids[rows],
-        {
-            "score": text.floats(verdicts.score),
-            "calibrated": "t" if subjects.probability is not None else "f",
-            "unusual": None if subjects.unusual is None else text.floats(subjects.unusual),
-            "probability": None if subjects.probability is None else text.floats(subjects.probability),
-            "features": subjects.features_json(),
-            "trace": subjects.trace_json(),
-            "rule_set_id": str(kept(subjects.terms)),
-            "model_id": None if serving is None else str(serving.version.pk),
-        },
-    )
+    _replace(applications.ids[rows], subjects.columns(verdicts))
     _flag(applications, rows, verdicts, terms)
     return len(rows)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was made of applications that are not stored yet: `rows` of them, and what `flag_new` raises."""
+
+    applications: Applications
+    rows: np.ndarray
+    verdicts: _Verdicts
+
+
+def assess_new(applications: Applications, links: Sequence[tuple], rules: list[Rule]) -> Found | None:
+    """Link applications that this transaction is about to store, and assess them; not those that something unlinked came before.
+
+    None where it fails: nothing of it is written then. A row that is there already keeps the trigger from writing one that waits; what has
+    none waits for the sweeper as ever.
+    """
+    import numpy as np
+
+    try:
+        with transaction.atomic(), assessment._bounded():
+            with connection.cursor() as cursor:
+                # Batches one after the other from here to their commit: of two that share an identifier, the second sees the first.
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtext('loandesk.fraud.batch'))")
+                cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+            copy_links(links)
+            rows, earliest = np.arange(len(applications)), assessment.earliest_waiting()
+            if earliest is not None:
+                rows = np.flatnonzero(applications.numbers("submitted_at") <= round(earliest.timestamp() * 1_000_000))
+            if not len(rows):
+                return None
+            serving = _serving()
+            subjects = _Subjects(applications, rows, Terms(tuple(rules), LINK_NAMES), serving)
+            verdicts = subjects.verdicts()
+            constant = {"state": AssessmentState.ASSESSED.value, "error": "", "attempts": "0", "assessed_at": "now"}
+            ids = text.integers(applications.ids[rows])
+            store.copy_in("loans_fraudassessment", {"application_id": ids} | constant | subjects.columns(verdicts))
+        return Found(applications, rows, verdicts)
+    except Exception as error:
+        logger.warning("Fraud assessment of a batch of %d applications failed: %s", len(applications), type(error).__name__)
+        return None
+
+
+def flag_new(found: Found, terms: policy.Terms) -> None:
+    """Flags of what was assessed before it was stored. Never raises: where it fails, the sweeper assesses these anew."""
+    try:
+        with transaction.atomic(), assessment._bounded():
+            _flag(found.applications, found.rows, found.verdicts, terms)
+    except Exception as error:
+        logger.warning("Flags of a batch of %d applications failed: %s", len(found.rows), type(error).__name__)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE loans_fraudassessment SET state = 'failed', attempts = 1, error = %s, due_at = clock_timestamp()"
+                " WHERE application_id = ANY(%s::bigint[])",
+                [type(error).__name__, id_list(found.applications.ids[found.rows])],
+            )
+
+
+def copy_links(links: Sequence[tuple]) -> None:
+    """links: rows of `links._links`, of applications that have none yet."""
+    if not links:
+        return
+    written = "".join(
+        [
+            f"{pk}\t{kind}\t\\\\x{digest.hex()}\t{at.isoformat()}\t{chr(92) + 'N' if name is None else chr(92) * 2 + 'x' + name.hex()}\n"
+            for pk, kind, digest, at, name in links
+        ]
+    )
+    columns = "application_id, kind, digest, submitted_at, name"
+    with connection.cursor() as cursor, cursor.copy(f"COPY loans_applicationlink ({columns}) FROM STDIN") as copy:
+        copy.write(written)
 
 
 def _replace(ids: np.ndarray, columns: dict[str, Any]) -> None:
@@ -155,7 +215,7 @@ class _Subjects:
     """The applications at `rows`, described: what the rules, the anomaly and the supervised model are shown."""
 
     def __init__(self, applications: Applications, rows: np.ndarray, terms: Terms, serving: registry.Serving | None) -> None:
-        self.applications, self.rows, self.terms = applications, rows, terms
+        self.applications, self.rows, self.terms, self.serving = applications, rows, terms, serving
         self.matrix = link_matrix(applications.ids[rows].tolist())
         self.facts = {name: applications.fact(name)[rows] for name in terms.facts}
         self.found = None if serving is None else self._judged(serving.model)
@@ -203,6 +263,19 @@ class _Subjects:
     def _numbers(self, name: str) -> np.ndarray | None:
         """(n,) float64 of what an application states as a number, NaN where missing; None where it is no number for all."""
         return self.applications.numbers(name)[self.rows].astype(float) if name in NUMBERS else None
+
+    def columns(self, verdicts: _Verdicts) -> dict[str, Any]:
+        """Of the assessment, as they are to be stored."""
+        return {
+            "score": text.floats(verdicts.score),
+            "calibrated": "t" if self.probability is not None else "f",
+            "unusual": None if self.unusual is None else text.floats(self.unusual),
+            "probability": None if self.probability is None else text.floats(self.probability),
+            "features": self.features_json(),
+            "trace": self.trace_json(),
+            "rule_set_id": str(kept(self.terms)),
+            "model_id": None if self.serving is None else str(self.serving.version.pk),
+        }
 
     def trace_json(self) -> pa.StringArray:
         """As `Terms.short_trace`."""

@@ -17,8 +17,8 @@ from django.db import DatabaseError, transaction
 from loans.models import ModelKind, Prediction
 from loans.queries.columns import TABLES, Applications, Wanted, fetched
 from loans.services import policy, registry, shadow, webhooks
-from loans.services.bulk import assessed, store, text
-from loans.services.bulk.risk import Rated, knock_out_fields, rate
+from loans.services.bulk import assessed, risk, store, text
+from loans.services.bulk.risk import knock_out_fields, rate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,7 @@ def score_range(first: int, end: int) -> int:
         applications = _fetched(_DUE, [first, end], serving, rules)
         if not len(applications):
             return 0
-        _store(_Rated.of(applications, serving), serving, rules, claimed=False)
+        _store(Rated.of(applications, serving), serving, rules, claimed=False)
     return len(applications)
 
 
@@ -97,7 +97,7 @@ def score_claimed(jobs: dict[int, int], held: Callable[[], set[int]], *, with_sh
 
     serving = Serving.now()
     rules = assessed.rules()
-    rated = _Rated.of(_fetched(_CLAIMED, [list(jobs.values())], serving, rules), serving)
+    rated = Rated.of(_fetched(_CLAIMED, [list(jobs.values())], serving, rules), serving)
     shadowed = shadow.predictions_quietly(jobs) if with_shadow else []
     with transaction.atomic():
         mine = held()
@@ -105,7 +105,7 @@ def score_claimed(jobs: dict[int, int], held: Callable[[], set[int]], *, with_sh
         if not len(rows):
             return 0
         if len(rows) < len(rated.applications):
-            rated = _Rated.of(rated.applications.taken(rows), serving)
+            rated = Rated.of(rated.applications.taken(rows), serving)
         _store(rated, serving, rules, claimed=True)
         shadow.store_quietly([each for each in shadowed if each.scoring_job_id in mine])
     return len(rows)
@@ -119,16 +119,16 @@ def _fetched(source: str, parameters: Sequence[Any], serving: Serving, rules: li
 
 
 @dataclass(frozen=True)
-class _Rated:
+class Rated:
     """What is to be stored of these applications, beside the search for fraud. amounts, segments: None where there are none."""
 
     applications: Applications
-    risk: Rated
+    risk: risk.Rated
     amounts: dict[str, Any] | None
     segments: dict[str, Any] | None
 
     @classmethod
-    def of(cls, applications: Applications, serving: Serving) -> _Rated:
+    def of(cls, applications: Applications, serving: Serving) -> Rated:
         return cls(
             applications,
             rate(applications, serving.risk, serving.terms),
@@ -137,19 +137,32 @@ class _Rated:
         )
 
 
-def _store(found: _Rated, serving: Serving, rules: list[Any], *, claimed: bool) -> None:
+def _store(found: Rated, serving: Serving, rules: list[Any], *, claimed: bool) -> None:
     """claimed: the jobs' attempts are counted already."""
-    applications, rated, amounts, segments = found.applications, found.risk, found.amounts, found.segments
-    jobs, ids = text.integers(applications.numbers("job")), text.integers(applications.ids)
+    applications, jobs = found.applications, found.applications.numbers("job")
     store.prepare()
     store.show(
-        applications.numbers("job"),
+        jobs,
         applications.ids,
-        rated.scores.probability,
-        rated.grade,
-        None if segments is None else segments["segment"],
+        found.risk.scores.probability,
+        found.risk.grade,
+        None if found.segments is None else found.segments["segment"],
         attempts=0 if claimed else 1,
     )
+    store_scores(found, serving, jobs)
+    assessed.assess_quietly(applications, rules, serving.terms)
+    tell(jobs)
+
+
+def tell(jobs: np.ndarray) -> None:
+    told = Prediction.objects.filter(scoring_job__in=jobs.tolist(), shadow=False).only("pk", "application_id")
+    webhooks.send("application.scored", told, status="scored")  # which are read only where an endpoint wants to know
+
+
+def store_scores(found: Rated, serving: Serving, jobs: np.ndarray) -> None:
+    """Predictions, snapshots, amounts and segments. jobs: (n,) of these applications. Both are there already."""
+    rated, amounts, segments = found.risk, found.amounts, found.segments
+    jobs, ids = text.integers(jobs), text.integers(found.applications.ids)
     store.copy_in(
         "loans_prediction",
         {
@@ -179,9 +192,6 @@ def _store(found: _Rated, serving: Serving, rules: list[Any], *, claimed: bool) 
     if segments is not None:
         owned = {"application_id": ids, "scoring_job_id": jobs, "model_version_id": str(serving.segments.version.pk)}
         store.copy_in("loans_segmentassignment", owned | segments)
-    assessed.assess_quietly(applications, rules, serving.terms)
-    told = Prediction.objects.filter(scoring_job__in=applications.numbers("job").tolist(), shadow=False).only("pk", "application_id")
-    webhooks.send("application.scored", told, status="scored")  # which are read only where an endpoint wants to know
 
 
 def _quietly(make: Any, applications: Applications, serving: registry.Serving | None) -> dict[str, Any] | None:

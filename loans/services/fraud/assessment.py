@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -132,12 +133,17 @@ def ready_ids(application_ids: Sequence[int]) -> list[int]:
             [id_list(application_ids)],
         )
         locked = [pk for (pk,) in cursor.fetchall()]
-    waiting = FraudAssessment.objects.filter(state=AssessmentState.WAITING).order_by("pk")[: links.BATCH].values("pk")
-    earliest = LoanApplication.objects.filter(pk__in=waiting).order_by("submitted_at").values_list("submitted_at", flat=True).first()
+    earliest = earliest_waiting()
     if earliest is None:
         return locked
     unseen = set(LoanApplication.objects.filter(pk__in=locked, submitted_at__gt=earliest).values_list("pk", flat=True))
     return [pk for pk in locked if pk not in unseen]
+
+
+def earliest_waiting() -> datetime | None:
+    """When the earliest application that is not linked yet was submitted."""
+    waiting = FraudAssessment.objects.filter(state=AssessmentState.WAITING).order_by("pk")[: links.BATCH].values("pk")
+    return LoanApplication.objects.filter(pk__in=waiting).order_by("submitted_at").values_list("submitted_at", flat=True).first()
 
 
 def _judge(applications: list[LoanApplication], rules: Sequence[Rule]) -> tuple[ModelVersion | None, list[_Subject]]:

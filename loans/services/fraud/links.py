@@ -84,6 +84,18 @@ def links_of(application_ids: Sequence[int], own: Sequence[tuple[str, str]], key
     return found
 
 
+def of_new(applications: Sequence[LoanApplication], own: Sequence[tuple[str, str]]) -> list[tuple] | None:
+    """Rows of the link table of applications that are not stored yet, whose applicants have their indexes; None while keys are rotated."""
+    if settings.OLD_BLIND_INDEX_KEYS:
+        return None
+    found: list[tuple] = []
+    for application in applications:
+        person = application.applicant
+        indexes = {} if person is None else {kind: getattr(person, f"{kind}_index") for kind in STATED}
+        found += _links(application.pk, application.submitted_at, application.attributes, indexes, own, settings.BLIND_INDEX_KEY)
+    return found
+
+
 def _links(
     pk: int, submitted_at: Any, attributes: dict[str, Any], indexes: dict[str, Any], own: Sequence[tuple[str, str]], key: bytes
 ) -> list[tuple]:
