@@ -73,7 +73,7 @@ def auc(found: dict[str, Any], limits: Limits) -> Finding:
     words = (
         f"{_number(found['second']['value'])} beside {_number(found['first']['value'])}: {_signed(found['difference']['value'], 4)} "
         f"({_signed(found['difference']['low'], 4)} to {_signed(found['difference']['high'], 4)}). "
-        f"With 95% confidence it is not worse by more than {_number(None if low is None else max(-low, 0.0), 4)}; "
+        f"With 95% confidence it is not worse by more than {_number(None if low is None else max(0.0, -low), 4)}; "
         f"less than {limits.auc_margin:g} is asked for."
     )
     return Finding("auc", "AUC not worse", "passed" if passed else "failed", words, found)

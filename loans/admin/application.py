@@ -56,7 +56,7 @@ class LoanApplicationAdmin(InboxActions, Deciding, Documents, WhatIfPage, ReadOn
         ("submitted_at", DaysFilter),
     )
     search_fields = ("external_reference",)
-    search_help_text = _("Reference, or words of a name, or a whole phone or email")
+    search_help_text = _("Reference, name, whole phone or email")
     list_before_template = "loans/inbox_views.html"
     list_after_template = "loans/inbox_hints.html"
 

@@ -124,7 +124,7 @@ def _odd_weight(unusual: float | None) -> float:
 def _of_rule(trace: Trace, words: Mapping[str, str]) -> dict[str, Any]:
     said = [
         f"{Condition(each['feature'], each['operator'], each['threshold']).in_words(words)}"
-        + ("" if each["value"] is None else f" (here: {_number(each['value'])})")
+        + ("" if each["value"] is None else f": {_number(each['value'])} here")
         for each in trace.conditions
     ]
     return {

@@ -19,7 +19,7 @@ from mlcore import calibration, splits
 from mlcore.calibration import Calibrator
 from mlcore.metrics import Figure, ProfitTerms, _Ranked, auc_difference, evaluate, expit, logit, resamples
 from mlcore.progress import Progress
-from mlcore.risk.base import Dataset, Rung
+from mlcore.risk.base import TITLES, Dataset, Rung
 from mlcore.risk.tuning import weights_or_ones
 
 FEW_ROWS = 3000
@@ -237,22 +237,26 @@ def _why(
     chosen: Assessment, best: Assessment, differences: dict[str, dict[str, float]], others: list[str], assessments: list[Assessment]
 ) -> str:
     if len(assessments) == 1:
-        return f"Only {chosen.name} was fitted; its AUC is {chosen.auc:.3f}."
+        return f"Only {_title(chosen.name)} was fitted; its AUC is {chosen.auc:.3f}."
     if chosen.name == "prior":
         return (
             "No rung ranks the applicants reliably better than giving everyone the same probability: "
-            f"the best, {best.name}, reaches an AUC of {best.auc:.3f}, which is within one standard error of .5."
+            f"the best, {_title(best.name)}, reaches an AUC of {best.auc:.3f}, which is within one standard error of .5."
         )
     if chosen is best:
-        words = f"{chosen.name} has the highest AUC, {chosen.auc:.3f}, and no simpler rung comes within one standard error of it."
-        return words + (f" Equally good, but less simple: {', '.join(others)}." if others else "")
+        words = f"{_title(chosen.name)} has the highest AUC, {chosen.auc:.3f}, and no simpler rung comes within one standard error of it."
+        return words + (f" Equally good, but less simple: {', '.join(map(_title, others))}." if others else "")
     gap = differences[chosen.name]
     words = (
-        f"{best.name} has the highest AUC, {best.auc:.3f}. {chosen.name} is the simplest rung within one standard error of it: its AUC of "
-        f"{chosen.auc:.3f} is {gap['value']:.4f} lower, and the standard error of that difference is {gap['se']:.4f}."
+        f"{_title(best.name)} has the highest AUC, {best.auc:.3f}. {_title(chosen.name)} is the simplest rung within one standard error "
+        f"of it: its AUC of {chosen.auc:.3f} is {gap['value']:.4f} lower, and the standard error of that difference is {gap['se']:.4f}."
     )
-    others = [name for name in others if name != best.name]
+    others = [_title(name) for name in others if name != best.name]
     return words + (f" Also within it, but less simple: {', '.join(others)}." if others else "")
+
+
+def _title(rung: str) -> str:
+    return TITLES.get(rung, rung)
 
 
 def production_calibrator(assessment: Assessment, rung: Rung, data: Dataset) -> Calibrator:

@@ -18,6 +18,19 @@ class FitError(ValueError):
     """Nothing can be learned from these rows: none at all, one class only, or no column that varies. The message says which."""
 
 
+TITLES = {
+    "prior": "Prior (everyone the same)",
+    "logistic": "Logistic regression",
+    "scorecard": "WOE scorecard",
+    "tree": "Decision tree",
+    "forest": "Random forest",
+    "boosting": "Gradient boosting",
+    "pairwise": "Pairwise tables",
+    "xgboost": "XGBoost",
+    "neural": "Neural network",
+}
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Labelled applications. Rows are in the same order everywhere.

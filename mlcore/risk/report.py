@@ -13,23 +13,12 @@ from mlcore import calibration, metrics
 from mlcore.metrics import ProfitTerms, rounded
 from mlcore.risk import curves, profit
 from mlcore.risk.assess import Assessment, Choice, Plan, averaged
-from mlcore.risk.base import Dataset, Scores
+from mlcore.risk.base import TITLES, Dataset, Scores
 from mlcore.risk.model import RiskModel
 from mlcore.risk.reasons import strongest
 from mlcore.splits import as_utc, period_starts
 
 VERSION = 1
-TITLES = {
-    "prior": "Prior (everyone the same)",
-    "logistic": "Logistic regression",
-    "scorecard": "WOE scorecard",
-    "tree": "Decision tree",
-    "forest": "Random forest",
-    "boosting": "Gradient boosting",
-    "pairwise": "Pairwise tables",
-    "xgboost": "XGBoost",
-    "neural": "Neural network",
-}
 BARS = 25
 
 

@@ -34,6 +34,11 @@ document.addEventListener("DOMContentLoaded", () => {
       row.querySelectorAll(".ld-meanings").forEach((box) => { box.hidden = select.value !== first; });
     });
   });
+  // Who opens a form types at once; what was refused is put right below.
+  document.querySelectorAll(".ld-decide details, details.ld-decide").forEach((panel) => panel.addEventListener("toggle", () => {
+    const field = panel.querySelector("input:not([type=hidden]), select, textarea");
+    if (panel.open && field && !document.activeElement.closest("form")) field.focus();
+  }));
   // What was refused is what the officer wants to mend.
   const wrong = document.querySelector(".ld-decide details[open] .ld-wrong") || document.querySelector(".ld-decide details[open] select");
   if (document.querySelector(".ld-decide [role=alert]") && wrong) wrong.focus();
