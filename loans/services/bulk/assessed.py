@@ -17,13 +17,13 @@ from django.db import connection, transaction
 
 from loans.models import AssessmentState, FraudAssessment, LoanApplication, ModelKind
 from loans.queries.columns import COUNTS, NUMBERS, TABLES, Applications, Wanted, fetched, id_list
-from loans.queries.fraud_links import link_matrix, plain_feature
+from loans.queries.fraud_links import FRACTIONS, link_matrix, plain_feature
 from loans.services import policy, registry
 from loans.services.bulk import store, text
 from loans.services.fraud import assessment, flags, model
 from loans.services.fraud.rules import kept
 from mlcore.fraud.facts import LINK_NAMES
-from mlcore.fraud.findings import LETTERS, Terms
+from mlcore.fraud.findings import LETTERS, ZERO, Terms
 from mlcore.fraud.merge import ODD_FROM, Judged, Verdict, merge
 from mlcore.fraud.rules import NUMERIC, Condition, Rule, is_missing, trace
 from mlcore.fraud.sampling import is_sampled
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 YES, NO, UNKNOWN = 1, 0, -1
 _COMPARE: dict[str, Any] = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}
+_HIT = LETTERS["hit"].encode()
+_WHOLE = [name not in FRACTIONS for name in LINK_NAMES]
 _PLACE = {name: number for number, name in enumerate(LINK_NAMES)}
 
 
@@ -224,11 +226,12 @@ class _Subjects:
         self.outcomes = self._outcomes()
 
     def _judged(self, detector: FraudDetector) -> Overview:
+        import pandas as pd
+
         schema = detector.schema
         own = schema.only([name for name in schema.names if name not in LINK_NAMES])
         frame = self.applications.frame(own).iloc[self.rows].reset_index(drop=True)
-        for name in LINK_NAMES:
-            frame[name] = self.matrix[:, _PLACE[name]]
+        frame = pd.concat([frame, pd.DataFrame(self.matrix, columns=list(LINK_NAMES))], axis=1)
         return detector.overview(frame[list(schema.names)], self.applications.submitted_at.iloc[self.rows].reset_index(drop=True))
 
     def _value(self, name: str, row: int) -> Any:
@@ -304,14 +307,27 @@ class _Subjects:
         # Most applications share no identifier with an earlier one: a handful of rows stands for nearly all.
         packed = np.ascontiguousarray(np.nan_to_num(self.matrix, nan=-1.0)).view(f"V{8 * self.matrix.shape[1]}").ravel()
         _, first, codes = np.unique(packed, return_index=True, return_inverse=True)
-        written = [text.plain(self.terms.short_features({name: self._value(name, row) for name in LINK_NAMES})) for row in first.tolist()]
+        written = self._short_features(first)
         return text.picked(written, codes.ravel())
+
+    def _short_features(self, rows: np.ndarray) -> list[str]:
+        """As `Terms.short_features`: most features are zero, and only the others are looked at one by one."""
+        import numpy as np
+
+        values = self.matrix[rows]
+        zero = (values == 0) & _WHOLE
+        bits = np.packbits(zero, axis=1, bitorder="little")
+        written = [f'{{"{ZERO}": "{int.from_bytes(each.tobytes(), "little"):x}"' for each in bits]
+        for row, place in np.argwhere(~zero & (values == values)).tolist():
+            name = LINK_NAMES[place]
+            written[row] += f', "{name}": {plain_feature(name, float(values[row, place]))!r}'
+        return [each + "}" for each in written]
 
     def verdicts(self) -> _Verdicts:
         import numpy as np
 
         n, limits = len(self.rows), model.thresholds()
-        look = (self.outcomes == LETTERS["hit"].encode()).any(axis=1)
+        look = (self.outcomes == _HIT).any(axis=1)
         if self.unusual is not None:
             look |= ~(self.unusual <= ODD_FROM)
         score = np.full(n, merge([]).score)
@@ -327,8 +343,9 @@ class _Subjects:
         return _Verdicts(score, alone, sampled)
 
     def _merged(self, row: int, limits: Any) -> Verdict:
-        rules = self.terms.rules
-        traces = [trace(rule, {condition.feature: self._value(condition.feature, row) for condition in rule.conditions}) for rule in rules]
+        # Only what hits has a say, and its conditions are shown with the flag.
+        hits = [rule for rule, letter in zip(self.terms.rules, self.outcomes[row], strict=True) if letter == _HIT]
+        traces = [trace(rule, {condition.feature: self._value(condition.feature, row) for condition in rule.conditions}) for rule in hits]
         judged = Judged() if self.found is None else self.found.of(row)
         return merge(
             traces,
