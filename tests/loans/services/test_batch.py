@@ -161,7 +161,9 @@ def _refused(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "how"), [(RiskModel, "score", _off), (batch, "held", _fails), (chunk, "store_scores", _refused)], ids=str
+    ("where", "name", "how"),
+    [(RiskModel, "score", _off), (batch, "held", _fails), (chunk, "store_scores", _refused)],
+    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_where_scoring_fails_the_batch_is_received_and_waits_for_the_workers(simple, monkeypatch, where, name, how):
     with monkeypatch.context() as broken:
