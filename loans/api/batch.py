@@ -72,7 +72,7 @@ class ApplicationBatch(DeskView):
 
     def _store(self, request: Request, rows: list[Any]) -> Answer:
         now = in_force()
-        known = intake.Known(now.products, now.attributes)
+        known = intake.Known(now.products, now.attributes, intake.Moulds.of(request.user))
         results: list[dict[str, Any]] = [{} for _ in rows]
         ready: dict[int, intake.Ready] = {}
         for index, row in enumerate(rows):

@@ -75,7 +75,9 @@ class Applicant(models.Model):
 
     def set_indexes(self) -> None:
         """Bring the blind indexes in line with the values; bulk writers call this themselves."""
+        here = self.__dict__  # past forty descriptors, of which nobody asks for anything here
         for kind in INDEXED:
-            setattr(self, f"{kind}_index", blind_index(kind, getattr(self, kind) or ""))
+            value = here.get(kind) if kind in here else getattr(self, kind)
+            here[f"{kind}_index"] = blind_index(kind, value) if value else None
         self.name_tokens = name_tokens(self.name or "")
         self.index_key = index_key_id()

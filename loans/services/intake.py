@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from loans.models import (
     ScoringJob,
     ScoringState,
 )
-from loans.models.rows import copy_rows, insert
+from loans.models.rows import copy_rows, insert, stencil
 from loans.models.scope import branch_of
 from loans.services.wakeups import wake_scoring
 
@@ -52,11 +52,25 @@ class Received:
 
 
 @dataclass(frozen=True)
+class Moulds:
+    """What makes the rows of one submitter: `loans.models.rows.stencil`."""
+
+    application: Callable[..., LoanApplication]
+    applicant: Callable[..., Applicant]
+
+    @classmethod
+    def of(cls, submitted_by: Any) -> Moulds:
+        owned = {"reference_scope": reference_scope(submitted_by), "submitted_by": submitted_by, "branch_id": branch_of(submitted_by)}
+        return cls(stencil(LoanApplication, **owned), stencil(Applicant))
+
+
+@dataclass(frozen=True)
 class Known:
-    """What a submission may name, read beforehand: products by code, attribute definitions by name."""
+    """What a submission may name, read beforehand: products by code, attribute definitions by name. moulds: of whoever submits many."""
 
     products: Mapping[str, LoanProduct]
     attributes: Mapping[str, AttributeDefinition]
+    moulds: Moulds | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,8 @@ class Ready:
     application: LoanApplication
     applicant: Applicant | None
     protected: dict[str, Any] = field(default_factory=dict)
+    named: bool = True
+    """Whether its reference is its sender's; one of ours (64 random bits) is looked for nowhere."""
 
 
 def submit(fields: dict[str, Any], *, submitted_by: object | None, synthetic: bool = False) -> Received:
@@ -96,21 +112,22 @@ def prepare(fields: dict[str, Any], *, submitted_by: Any | None, synthetic: bool
         errors["submitted_at"] = ["lies in the future"]
     if errors:
         raise InvalidApplication(errors)
-    application = LoanApplication(
-        **{name: value for name, value in fields.items() if value is not None and name != "external_reference"},
-        external_reference=fields.get("external_reference") or f"LD-{uuid.uuid4().hex[:16]}",
-        reference_scope=reference_scope(submitted_by),
-        submitted_at=submitted_at,
-        product=product,
-        attributes=attributes,
-        submitted_by=submitted_by,
-        branch_id=branch_of(submitted_by),
-        synthetic=synthetic,
-    )
-    applicant = Applicant(**applicant_fields) if applicant_fields else None
+    named = fields.get("external_reference")
+    values = {name: value for name, value in fields.items() if value is not None} | {
+        "external_reference": named or f"LD-{os.urandom(8).hex()}",
+        "submitted_at": submitted_at,
+        "attributes": attributes,
+    }
+    if known is not None and known.moulds is not None:
+        application = known.moulds.application(values, {"product": product})
+        applicant = known.moulds.applicant(applicant_fields, {}) if applicant_fields else None
+    else:
+        owned = {"reference_scope": reference_scope(submitted_by), "submitted_by": submitted_by, "branch_id": branch_of(submitted_by)}
+        application = LoanApplication(**values, **owned, product=product, synthetic=synthetic)
+        applicant = Applicant(**applicant_fields) if applicant_fields else None
     if applicant is not None:
         applicant.set_indexes()
-    return Ready(application, applicant, protected)
+    return Ready(application, applicant, protected, bool(named))
 
 
 def store(ready: Ready, prediction: Prediction | None = None, snapshot: dict[str, Any] | None = None) -> Received:
@@ -193,13 +210,18 @@ def store_many(ready: Sequence[Ready], write: Callable[[list[Ready]], list[Recei
 
 def _taken(ready: Sequence[Ready]) -> dict[int, DuplicateReference]:
     """{position: why} of those whose reference is here already, or stands earlier in the same batch."""
-    wanted = [each.application.external_reference for each in ready]
-    scope = ready[0].application.reference_scope if ready else 0
-    here = set(
-        LoanApplication.objects.filter(reference_scope=scope, external_reference__in=wanted).values_list("external_reference", flat=True)
-    )
+    wanted = {place: each.application.external_reference for place, each in enumerate(ready) if each.named}
+    if not wanted:
+        return {}
+    scope = ready[0].application.reference_scope
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT external_reference FROM loans_loanapplication WHERE reference_scope = %s AND external_reference = ANY(%s)",
+            [scope, list(wanted.values())],
+        )
+        here = {row[0] for row in cursor.fetchall()}
     found = {}
-    for place, reference in enumerate(wanted):
+    for place, reference in wanted.items():
         if reference in here:
             found[place] = DuplicateReference(f"An application with the reference {reference!r} is here already.")
         here.add(reference)
@@ -211,9 +233,10 @@ def number(ready: Sequence[Ready]) -> None:
     people = [each.applicant for each in ready if each.applicant is not None]
     for model, rows in ((LoanApplication, [each.application for each in ready]), (Applicant, people)):
         for row, pk in zip(rows, _new_ids(model, len(rows)), strict=True):
-            row.pk = pk
+            row.id = pk
     for each in ready:
-        each.application.applicant = each.applicant
+        if each.applicant is not None:
+            each.application.applicant = each.applicant
 
 
 def copied(ready: list[Ready], state: str = ScoringState.PENDING) -> list[Received]:
@@ -230,7 +253,8 @@ def copied(ready: list[Ready], state: str = ScoringState.PENDING) -> list[Receiv
             [state, int(done), done, [each.application.pk for each in ready]],
         )
         jobs = dict(cursor.fetchall())
-    return [Received(each.application, ScoringJob(pk=jobs[each.application.pk], application=each.application)) for each in ready]
+    made = stencil(ScoringJob, state=state)
+    return [Received(each.application, made({"id": jobs[each.application.pk]}, {"application": each.application})) for each in ready]
 
 
 def _new_ids(model: type, count: int) -> list[int]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 YES, NO, UNKNOWN = 1, 0, -1
+_BYTES, _NULL = r"\\x", r"\N"  # as COPY reads them
 _COMPARE: dict[str, Any] = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}
 _HIT = LETTERS["hit"].encode()
 _WHOLE = [name not in FRACTIONS for name in LINK_NAMES]
@@ -168,15 +169,13 @@ def copy_links(links: Sequence[tuple]) -> None:
     """links: rows of `links._links`, of applications that have none yet."""
     if not links:
         return
-    written = "".join(
-        [
-            f"{pk}\t{kind}\t\\\\x{digest.hex()}\t{at.isoformat()}\t{chr(92) + 'N' if name is None else chr(92) * 2 + 'x' + name.hex()}\n"
-            for pk, kind, digest, at, name in links
-        ]
-    )
+    written, times = [], {}
+    for pk, kind, digest, at, name in links:
+        moment = times.get(at) or times.setdefault(at, at.isoformat())
+        written.append(f"{pk}\t{kind}\t{_BYTES}{digest.hex()}\t{moment}\t{_NULL if name is None else _BYTES + name.hex()}\n")
     columns = "application_id, kind, digest, submitted_at, name"
     with connection.cursor() as cursor, cursor.copy(f"COPY loans_applicationlink ({columns}) FROM STDIN") as copy:
-        copy.write(written)
+        copy.write("".join(written))
 
 
 def _replace(ids: np.ndarray, columns: dict[str, Any]) -> None:

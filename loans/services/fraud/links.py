@@ -17,6 +17,7 @@ BATCH = 2_000
 TURNED = "keys.links_turned_over"
 TIME_TO_SCORE = 60
 """Seconds after which the sweeper takes an application for one that was not assessed with its score."""
+_NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 STATED = tuple(kind for kind in KINDS if kind != "device")
 """Kinds that an applicant states, each with a blind index of its own in `Applicant`."""
 
@@ -91,7 +92,7 @@ def of_new(applications: Sequence[LoanApplication], own: Sequence[tuple[str, str
     found: list[tuple] = []
     for application in applications:
         person = application.applicant
-        indexes = {} if person is None else {kind: getattr(person, f"{kind}_index") for kind in STATED}
+        indexes = {} if person is None else {kind: person.__dict__[f"{kind}_index"] for kind in STATED}
         found += _links(application.pk, application.submitted_at, application.attributes, indexes, own, settings.BLIND_INDEX_KEY)
     return found
 
@@ -99,12 +100,12 @@ def of_new(applications: Sequence[LoanApplication], own: Sequence[tuple[str, str
 def _links(
     pk: int, submitted_at: Any, attributes: dict[str, Any], indexes: dict[str, Any], own: Sequence[tuple[str, str]], key: bytes
 ) -> list[tuple]:
-    found = {(KINDS.index(kind), bytes(digest)) for kind, digest in indexes.items() if digest is not None}
+    found = {(_NUMBER[kind], bytes(digest)) for kind, digest in indexes.items() if digest is not None}
     for name, kind in own:
         # An attribute that names, say, a second phone is digested as the applicant's own phone is, so that the two meet.
         digest = blind_index(kind, str(attributes.get(name) or ""), key=key)
         if digest is not None:
-            found.add((KINDS.index(kind), digest))
+            found.add((_NUMBER[kind], digest))
     name = next((digest for kind, digest in found if kind == NAME), None)
     return [(pk, kind, digest, submitted_at, name) for kind, digest in sorted(found)]
 
