@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.core.validators import MaxValueValidator, MinValueValidator, ProhibitNullCharactersValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator, ProhibitNullCharactersValidator
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -115,8 +116,22 @@ def _plan(serializer: serializers.Serializer) -> dict[str, tuple]:
             repeats = (MinValueValidator, MaxValueValidator)
         validators = [each for each in field.validators if not isinstance(each, repeats)]
         blank = getattr(field, "allow_blank", True)
-        plan[name] = (field, None if nested else field.to_internal_value, validators, field.allow_null, blank)
+        convert = None if nested else field.to_internal_value
+        if isinstance(field, TextField):
+            validators = [each for each in validators if not isinstance(each, MaxLengthValidator)]
+            convert = _within(field.to_internal_value, field.max_length)
+        plan[name] = (field, convert, validators, field.allow_null, blank)
     return plan
+
+
+def _within(read: Callable[[Any], str], most: int) -> Callable[[Any], str]:
+    def text(data: Any) -> str:
+        value = read(data)
+        if len(value) > most:
+            raise ValueError("too long")
+        return value
+
+    return text
 
 
 ApplicantSerializer = _made(

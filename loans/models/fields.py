@@ -81,6 +81,8 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u20
 def clean_text(value: str) -> str:
     """The text stripped; raises BadText where it holds a control or bidirectional-override character, or a lone surrogate."""
     text = value.strip()
+    if text.isascii() and text.isprintable():  # nearly always, and a fifth of the time
+        return text
     found = _FORBIDDEN.search(text)
     if found:
         raise BadText(f"contains the character U+{ord(found.group()):04X}, which is not allowed in text")

@@ -16,7 +16,10 @@ class ApplicationLink(models.Model):
     """
 
     pk = models.CompositePrimaryKey("application_id", "kind", "digest")
-    application = models.ForeignKey("loans.LoanApplication", on_delete=models.CASCADE, related_name="+", db_index=False)
+    # No constraint: it would be asked for each identifier. A trigger drops the links of an application that goes.
+    application = models.ForeignKey(
+        "loans.LoanApplication", on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
     kind = models.SmallIntegerField()
     digest = models.BinaryField(max_length=16)
     submitted_at = models.DateTimeField()

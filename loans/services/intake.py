@@ -259,7 +259,11 @@ def copied(ready: list[Ready], state: str = ScoringState.PENDING) -> list[Receiv
 
 def _new_ids(model: type, count: int) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [model._meta.db_table, count])
+        cursor.execute(
+            "WITH own AS MATERIALIZED (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS name)"
+            " SELECT nextval(own.name) FROM own, generate_series(1, %s)",
+            [model._meta.db_table, count],
+        )
         return [row[0] for row in cursor.fetchall()]
 
 

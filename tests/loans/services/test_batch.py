@@ -16,7 +16,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from loans.models import FraudAssessment, LoanApplication, Prediction, ScoringJob, WebhookDelivery, WebhookEndpoint
+from loans.models import FraudAssessment, LoanApplication, Prediction, ScoringJob, WebhookDelivery, WebhookEndpoint, crypto
 from loans.queries import columns
 from loans.queries.held_columns import held
 from loans.queries.in_force import in_force
@@ -235,3 +235,20 @@ def _submit_until_killed(made: list[dict[str, Any]], tell: int) -> None:
         submit(made)
     finally:
         os._exit(1)
+
+
+def test_links_go_with_their_application_whoever_deletes_it(simple):
+    submit([each | {"applicant": {"email": f"{number}@example.org"}} for number, each in enumerate(simple)])
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")  # what else hangs on them stays for this moment
+        cursor.execute("DELETE FROM loans_loanapplication WHERE external_reference = 'S-3'")
+        cursor.execute("SELECT count(*) FROM loans_applicationlink")
+        assert cursor.fetchone() == (24,)
+    transaction.set_rollback(True)
+
+
+def test_a_column_is_encrypted_as_each_value_is():
+    values = ["Ann", "", None, "Zoë Möller", "x" * 300]
+    sealed = crypto.encrypt_many(values, context="t.name")
+    assert [each and crypto.decrypt(each, context="t.name") for each in sealed] == ["Ann", None, None, "Zoë Möller", "x" * 300]
+    assert len({*sealed}) == 4 and len({each[9:25] for each in sealed if each}) == 3, "each under a nonce of its own"
