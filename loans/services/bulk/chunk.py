@@ -8,7 +8,7 @@ with no attempt lost. What a worker has claimed is its own by lease and attempt 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -155,8 +155,12 @@ def _store(found: Rated, serving: Serving, rules: list[Any], *, claimed: bool) -
 
 
 def tell(jobs: np.ndarray) -> None:
-    told = Prediction.objects.filter(scoring_job__in=jobs.tolist(), shadow=False).only("pk", "application_id")
-    webhooks.send("application.scored", told, status="scored")  # which are read only where an endpoint wants to know
+    webhooks.send("application.scored", _told(jobs), status="scored")
+
+
+def _told(jobs: np.ndarray) -> Iterator[Prediction]:
+    """Asked for, and the question put together, only where an endpoint wants to know."""
+    yield from Prediction.objects.filter(scoring_job__in=jobs.tolist(), shadow=False).only("pk", "application_id")
 
 
 def store_scores(found: Rated, serving: Serving, jobs: np.ndarray) -> None:
