@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -71,18 +72,17 @@ class _Scored:
 
         found = self.found if len(ready) == len(self.place) else self._of(ready)
         _show(ready, found)
+        store.prepare()
         own = [(name, row.link_kind) for name, row in self.now.attributes.items() if row.link_kind]
         new_links = links.of_new([each.application for each in ready], own)
-        if new_links is not None and assessment.earliest_waiting() is not None:
-            fraud.link_quietly()
-        # Before the applications: what is assessed has its row already when their trigger looks. Foreign keys are looked at later.
-        judged = None if new_links is None else assessed.assess_new(found.applications, new_links, self.rules)
-        received = intake.copied(ready, state=ScoringState.DONE)
-        store.prepare()
+        with nullcontext() if new_links is None else assessed.unawaited():
+            received = intake.copied(ready, state=ScoringState.DONE)
         jobs = np.array([each.job.pk for each in received], dtype=np.int64)
         chunk.store_scores(found, self.serving, jobs)
-        if judged is not None:
-            assessed.flag_new(judged, self.serving.terms)
+        if new_links is not None:
+            if assessment.earliest_waiting() is not None:
+                fraud.link_quietly()
+            assessed.assess_new(found.applications, new_links, self.rules, self.serving.terms)
         if self.now.webhooks:
             chunk.tell(jobs)
         return received

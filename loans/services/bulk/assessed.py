@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,60 +110,53 @@ def _assess(applications: Applications, rules: list[Rule], terms: policy.Terms) 
     return len(rows)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What was made of applications that are not stored yet: `rows` of them, and what `flag_new` raises."""
+def assess_new(applications: Applications, links: Sequence[tuple], rules: list[Rule], terms: policy.Terms) -> None:
+    """Link and assess applications that this transaction has stored under `unawaited`, except those that something unlinked came before.
 
-    applications: Applications
-    rows: np.ndarray
-    verdicts: _Verdicts
-
-
-def assess_new(applications: Applications, links: Sequence[tuple], rules: list[Rule]) -> Found | None:
-    """Link applications that this transaction is about to store, and assess them; not those that something unlinked came before.
-
-    None where it fails: nothing of it is written then. A row that is there already keeps the trigger from writing one that waits; what has
-    none waits for the sweeper as ever.
+    Never raises, never breaks the caller's transaction. Whatever it did not assess waits for the sweeper, as if the trigger had seen to it.
     """
-    import numpy as np
-
     try:
         with transaction.atomic(), assessment._bounded():
             with connection.cursor() as cursor:
                 # Batches one after the other from here to their commit: of two that share an identifier, the second sees the first.
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtext('loandesk.fraud.batch'))")
-                cursor.execute("SET CONSTRAINTS ALL DEFERRED")
             copy_links(links)
-            rows, earliest = np.arange(len(applications)), assessment.earliest_waiting()
-            if earliest is not None:
-                rows = np.flatnonzero(applications.numbers("submitted_at") <= round(earliest.timestamp() * 1_000_000))
-            if not len(rows):
-                return None
-            serving = _serving()
-            subjects = _Subjects(applications, rows, Terms(tuple(rules), LINK_NAMES), serving)
-            verdicts = subjects.verdicts()
-            constant = {"state": AssessmentState.ASSESSED.value, "error": "", "attempts": "0", "assessed_at": "now"}
-            ids = text.integers(applications.ids[rows])
-            store.copy_in("loans_fraudassessment", {"application_id": ids} | constant | subjects.columns(verdicts))
-        return Found(applications, rows, verdicts)
+            rows = _after_nothing_unlinked(applications)
+            if len(rows):
+                _assess_at(applications, rows, rules, terms)
+        missed = sorted(set(range(len(applications))) - set(rows.tolist()))
     except Exception as error:
         logger.warning("Fraud assessment of a batch of %d applications failed: %s", len(applications), type(error).__name__)
-        return None
+        missed = list(range(len(applications)))
+    if missed:
+        FraudAssessment.objects.bulk_create([FraudAssessment(application_id=pk) for pk in applications.ids[missed].tolist()])
 
 
-def flag_new(found: Found, terms: policy.Terms) -> None:
-    """Flags of what was assessed before it was stored. Never raises: where it fails, the sweeper assesses these anew."""
-    try:
-        with transaction.atomic(), assessment._bounded():
-            _flag(found.applications, found.rows, found.verdicts, terms)
-    except Exception as error:
-        logger.warning("Flags of a batch of %d applications failed: %s", len(found.rows), type(error).__name__)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE loans_fraudassessment SET state = 'failed', attempts = 1, error = %s, due_at = clock_timestamp()"
-                " WHERE application_id = ANY(%s::bigint[])",
-                [type(error).__name__, id_list(found.applications.ids[found.rows])],
-            )
+def _after_nothing_unlinked(applications: Applications) -> np.ndarray:
+    import numpy as np
+
+    earliest = assessment.earliest_waiting()
+    if earliest is None:
+        return np.arange(len(applications))
+    return np.flatnonzero(applications.numbers("submitted_at") <= round(earliest.timestamp() * 1_000_000))
+
+
+def _assess_at(applications: Applications, rows: np.ndarray, rules: list[Rule], terms: policy.Terms) -> None:
+    subjects = _Subjects(applications, rows, Terms(tuple(rules), LINK_NAMES), _serving())
+    verdicts = subjects.verdicts()
+    constant = {"state": AssessmentState.ASSESSED.value, "error": "", "attempts": "0", "assessed_at": "now"}
+    ids = text.integers(applications.ids[rows])
+    store.copy_in("loans_fraudassessment", {"application_id": ids} | constant | subjects.columns(verdicts))
+    _flag(applications, rows, verdicts, terms)
+
+
+@contextmanager
+def unawaited() -> Iterator[None]:
+    """Applications that are stored in here get no assessment row that waits: whoever stores them writes it in the same transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('loandesk.assessed_here', 'on', true)")
+        yield
+        cursor.execute("SELECT set_config('loandesk.assessed_here', 'off', true)")
 
 
 def copy_links(links: Sequence[tuple]) -> None:
