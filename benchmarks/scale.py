@@ -134,27 +134,44 @@ def copied_again(table: str, where: str) -> Spent:
         return spent
 
 
-def limit_of_scoring(first: int, end: int) -> Spent:
-    """COPY out of the applications, the probability alone of each on arrays, COPY in of all rows that scoring stored of them."""
-    from loans.queries import columns
-    from loans.services import registry
+def limit_of_scoring(first: int, end: int) -> tuple[Spent, Spent]:
+    """COPY out of the applications, the probability alone of each on arrays, COPY in of all rows that scoring stored of them.
 
-    model = registry.champion().model
-    wanted = columns.Wanted.of([model.schema])
+    And beside it what the limit leaves out although those rows hold it: the bare numbers of the other models on the same arrays.
+    """
+    import pandas as pd
+
+    from loans.queries import columns
+    from loans.queries.fraud_links import link_matrix
+    from loans.services.bulk import assessed, chunk
+    from mlcore.fraud.facts import LINK_NAMES
+
+    serving = chunk.Serving.now()
+    model, wanted = serving.risk.model, columns.Wanted.of([serving.risk.model.schema])
     names = ", ".join(
         f"app.{name}" for name in ("id", "submitted_at", "external_reference", "attributes", *wanted.fields) if name != "product"
     )
-    spent = Spent()
+    spent, others = Spent(), Spent()
     for start in range(first, end, STEP):
         stop = min(start + STEP, end)
         source = f"FROM {columns.TABLES} WHERE app.id >= {start} AND app.id < {stop} ORDER BY app.id"
         spent += measured(lambda source=source: copy_out(f"SELECT {names}, product.code {source}"))
-        found = columns.fetched(source, [], wanted)
+        found = columns.fetched(source, [], serving.wanted([]))
         frame, moments = found.frame(model.schema), found.submitted_at
         spent += measured(lambda frame=frame, moments=moments: model.probability(frame, moments))
+        work = []
+        if serving.amount is not None:
+            work.append((serving.amount.model.suggest, found.frame(serving.amount.model.encoder.schema)))
+        if serving.segments is not None and len(serving.segments.model):
+            work.append((serving.segments.model.assign, found.frame(serving.segments.model.schema)))
+        if serving.fraud is not None:
+            linked = pd.DataFrame(link_matrix(found.ids.tolist()), columns=list(LINK_NAMES))
+            whole = pd.concat([found.frame(assessed.own_schema(serving.fraud)), linked], axis=1)
+            work.append((serving.fraud.model.overview, whole[list(serving.fraud.model.schema.names)]))
+        others += sum((measured(lambda run=run, of=of, at=moments: run(of, at)) for run, of in work), Spent())
     for table in STORED:
         spent += _copied_range(f"loans_{table}", first, end)
-    return spent
+    return spent, others
 
 
 def _copied_range(table: str, first: int, end: int) -> Spent:
@@ -272,11 +289,17 @@ def score_part(sizes: list[int]) -> list[Figure]:
         print(f"scored {size - have:,} more of {size:,}: {times}")
         have = size
         if size == _headline(sizes):
-            limit = limit_of_scoring(first, end)
+            limit, others = limit_of_scoring(first, end)
+            whole = limit + others
             print(f"limit: {limit.wall:.1f} s, client {limit.client:.1f} s, server {limit.server:.1f} s")
+            print(f"the other models' bare numbers, not in it: {others.wall:.1f} s, client {others.client:.1f} s")
             figures += [
                 Figure("scale.score_vs_limit", seconds / limit.wall, "×, at most 2", "COPY out + predict + COPY in, s", limit.wall),
                 Figure("scale.score_vs_limit_processor", spent.processor / limit.processor, "× by processor time", "s", limit.processor),
+                Figure("scale.score_vs_all_models", seconds / whole.wall, "× with all models' bare numbers in the limit", "s", whole.wall),
+                Figure(
+                    "scale.score_vs_all_models_processor", spent.processor / whole.processor, "× by processor time", "s", whole.processor
+                ),
                 Figure("scale.score_rows_per_second", (end - first) / seconds, "1/s"),
             ]
     if len(sizes) > 1:

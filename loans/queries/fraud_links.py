@@ -121,6 +121,9 @@ def link_features(application_ids: Sequence[int]) -> dict[int, Features]:
 _PLACE = {name: number for number, name in enumerate(LINK_NAMES)}
 _ZERO_WITH_LINK = ("hub_keys", "shared_people", "strongest_match", "double_matches", "direct_frauds", "component_size", "component_frauds")
 FRACTIONS = {"component_age_days"}
+# What following the links adds to; how often each identifier was seen is counted by the database.
+_FOLLOWED = tuple(name for name in LINK_NAMES if name not in {f"{kind}_{window}" for kind in KINDS for window, _ in WINDOWS})
+_FOLLOWED_AT = [_PLACE[name] for name in _FOLLOWED]
 
 
 def link_matrix(application_ids: Sequence[int]) -> Any:
@@ -157,8 +160,8 @@ def link_matrix(application_ids: Sequence[int]) -> Any:
             np.fmax.at(made[:, _PLACE[f"{name}_{window}"]], row[mine], count[mine])
     place = {int(each): number for number, each in enumerate(wanted)}
     among = [id_list(each) for each in pairs[pairs[:, 1] < len(LINKING)].T]
-    for each, subject in _followed(among, lambda each: made[place[each]]).items():
-        made[place[each]] = [np.nan if subject.features[name] is None else subject.features[name] for name in LINK_NAMES]
+    for each, subject in _followed(among, lambda each: made[place[each], _FOLLOWED_AT]).items():
+        made[place[each], _FOLLOWED_AT] = [np.nan if subject.features[name] is None else subject.features[name] for name in _FOLLOWED]
     return made
 
 
@@ -172,13 +175,13 @@ def _arrays(query: str, parameters: list[Any]) -> list[Any]:
 
 def _followed(among: list[str], features_of: Any) -> dict[int, _Subject]:
     """Those that share an identifier with an earlier application, described. among: ids and kinds where there is an earlier one.
-    features_of: id → what is known already.
+    features_of: id → what is known already of `_FOLLOWED`.
     """
     earlier = _rows(_EARLIER_AMONG, *among)
     subjects: dict[int, _Subject] = {}
     for pk, *_, at, name in earlier:
         if pk not in subjects:
-            known = zip(LINK_NAMES, features_of(pk).tolist(), strict=True)
+            known = zip(_FOLLOWED, features_of(pk).tolist(), strict=True)
             subjects[pk] = _Subject(at, _bytes(name), {each: plain_feature(each, value) for each, value in known})
     _look_back(subjects, earlier)
     _finish(subjects)
