@@ -119,19 +119,39 @@ def _plan(serializer: serializers.Serializer) -> dict[str, tuple]:
         convert = None if nested else field.to_internal_value
         if isinstance(field, TextField):
             validators = [each for each in validators if not isinstance(each, MaxLengthValidator)]
-            convert = _within(field.to_internal_value, field.max_length)
+            convert = _text(field)
+        elif isinstance(field, CountField | RatioField):
+            convert = _number(field)
         plan[name] = (field, convert, validators, field.allow_null, blank)
     return plan
 
 
-def _within(read: Callable[[Any], str], most: int) -> Callable[[Any], str]:
+def _text(field: TextField) -> Callable[[Any], str]:
+    """Its `to_internal_value` and its limit; at sight where nothing can be wrong."""
+    read, most, plain = field.to_internal_value, field.max_length, type(field) is TextField
+
     def text(data: Any) -> str:
+        if plain and data.__class__ is str and len(data) <= most and data.isascii() and data.isprintable():
+            return data.strip()
         value = read(data)
         if len(value) > most:
             raise ValueError("too long")
         return value
 
     return text
+
+
+def _number(field: CountField | RatioField) -> Callable[[Any], float]:
+    """Its `to_internal_value`; at sight for what is of its type and within its limits."""
+    read, low, high = field.to_internal_value, field.spec.minimum, field.spec.maximum
+    kind = int if isinstance(field, CountField) else float
+    if low is None or high is None:
+        return read
+
+    def number(data: Any) -> float:
+        return data if data.__class__ is kind and low <= data <= high else read(data)
+
+    return number
 
 
 ApplicantSerializer = _made(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
+from rest_framework import serializers
 
-from loans.api.applications import _INPUT, _quickly
+from loans.api.applications import _INPUT, _quickly, read_application
 from loans.models import ApiKey, AttributeDefinition, FraudAssessment, LoanApplication, ProtectedAttributes, ScoringJob
 from loans.services import scoring
 from tests.factories import make_champion
@@ -78,6 +79,7 @@ def test_a_thousand_rows_are_taken(shop):
     [
         ROW,
         {"amount": 1, "submitted_at": "2026-01-01T00:00:00Z", "channel": "", "purpose_text": "  x ", "applicant": None, "attributes": {}},
+        {"amount": 0.01, "credit_score": 2000, "term_months": 600, "debt_to_income": 100.0, "purpose_text": "ä\tb", "region": "x" * 64},
         {"amount": "12.50", "debt_to_income": 0, "term_months": 12.0, "applicant": {"birth_date": "1990-01-01", "email": ""}},
     ],
 )
@@ -86,3 +88,17 @@ def test_the_quick_way_reads_what_the_serializer_reads(data):
     if slow.get("applicant"):
         slow["applicant"] = {name: value for name, value in slow["applicant"].items() if value is not None}
     assert _quickly(data, _INPUT) == slow
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"amount": 1, "credit_score": 2001}, {"amount": 1, "term_months": 0}, {"amount": 1, "term_months": True}, {"amount": 0},
+        {"amount": 1, "debt_to_income": float("nan")}, {"amount": 1, "debt_to_income": -0.1}, {"amount": 1, "region": "a\x00"},
+        {"amount": 1, "region": "x" * 65},
+        {"amount": 1, "applicant": {"email": "no"}}, {"amount": 1, "purpose_text": "x\u202e"}, {"amount": 1, "term_months": 1.5},
+    ],
+)  # fmt: skip
+def test_the_quick_way_takes_nothing_that_the_serializer_refuses(data):
+    with pytest.raises(serializers.ValidationError):
+        read_application(data)

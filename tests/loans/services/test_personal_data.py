@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import io
 import json
 import logging
@@ -28,6 +29,7 @@ from loans.models import (
     Prediction,
     ProtectedAttributes,
     WebhookEndpoint,
+    crypto,
 )
 from loans.services import audit, erasure, fraud, key_rotation, scoring
 from tests.factories import make_champion
@@ -182,3 +184,9 @@ def test_retention_and_open_cases_are_honoured(shop, settings):
     waiting = shop.post(URL, {"amount": 5000}).json()["id"]
     with pytest.raises(erasure.NotErasable, match="undecided"):
         erasure.erase(waiting, by=None)
+
+
+@pytest.mark.parametrize("length", [0, 1, 32, 64, 65, 200])
+def test_keyed_digests_are_hmac_sha256(length):
+    key, message = bytes(range(length)), b"email\0ann@example.org"
+    assert crypto._digest(key, message) == hmac.digest(key, message, "sha256")
