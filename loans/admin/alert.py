@@ -13,6 +13,7 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -45,11 +46,11 @@ class AlertAdmin(ReadOnly, DeskAdmin):
 
     @post_only
     def acknowledge_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._step(request, object_id, alerts.acknowledge, "You look into it; that is kept with the alert.")
+        return self._step(request, object_id, alerts.acknowledge, gettext("You look into it; that is kept with the alert."))
 
     @post_only
     def close_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._step(request, object_id, alerts.close, "Closed. If the figure is off again in a later window, it rings anew.")
+        return self._step(request, object_id, alerts.close, gettext("Closed. If the figure is off again in a later window, it rings anew."))
 
     def _step(self, request: HttpRequest, object_id: int, step: Any, done: str) -> HttpResponse:
         alert = self.seen_or_refused(request, str(object_id), HANDLES)
@@ -57,7 +58,9 @@ class AlertAdmin(ReadOnly, DeskAdmin):
             return self.gone(request, str(object_id))
         note = request.POST.get("note", "")
         if len(note) > LONGEST:
-            return self._page(request, alert, note=note[:LONGEST], problem=f"At most {whole(LONGEST)} characters.")
+            return self._page(
+                request, alert, note=note[:LONGEST], problem=gettext("At most %(longest)s characters.") % {"longest": whole(LONGEST)}
+            )
         try:
             step(alert, by=request.user, note=note)
         except alerts.NotAllowed as refusal:
@@ -150,7 +153,11 @@ class AlertRuleAdmin(Signed, DeskAdmin):
 
     @display(description=_("Owner"))
     def owner_shown(self, obj: AlertRule) -> SafeString:
-        by = f"set by {obj.created_by.get_full_name() or obj.created_by.get_username()}" if obj.created_by else "set with the installation"
+        by = (
+            f"set by {obj.created_by.get_full_name() or obj.created_by.get_username()}"
+            if obj.created_by
+            else gettext("set with the installation")
+        )
         return format_html('{}<span class="ld-under">{}</span>', obj.owner, by)
 
     @display(description=_("From"), ordering="effective_from")
@@ -160,7 +167,7 @@ class AlertRuleAdmin(Signed, DeskAdmin):
     @display(description=_("State"))
     def state(self, obj: AlertRule) -> SafeString:
         if obj.effective_from > timezone.now():
-            return badge("Begins later", "info")
+            return badge(gettext("Begins later"), "info")
         if obj.pk != obj.newest:
             return badge("Replaced")
-        return badge("In force", "success") if obj.active else badge("Switched off", "warning")
+        return badge(gettext("In force"), "success") if obj.active else badge(gettext("Switched off"), "warning")

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
@@ -22,14 +23,14 @@ from loans.models import ApiKey
 from loans.models.api_key import SCOPES
 from loans.services import audit
 
-MEANINGS = {"submit": "submit applications", "read": "read applications, scores and models", "decide": "record decisions"}
+MEANINGS = {"submit": "submit applications", "read": _("read applications, scores and models"), "decide": "record decisions"}
 
 
 class ApiKeyForm(forms.ModelForm):
     scopes = forms.MultipleChoiceField(
         choices=[(scope, f"{scope}: {MEANINGS.get(scope, scope)}") for scope in SCOPES],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="Give no more than the client needs; it can't do more than its user may.",
+        help_text=_("Give no more than the client needs; it can't do more than its user may."),
     )
 
     class Meta:
@@ -110,7 +111,7 @@ class ApiKeyAdmin(DeskAdmin):
             if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=timezone.now()):
                 self.log_change(request, key, "Revoked")
                 audit.record("api_key.revoked", actor=request.user, subject=key)
-        return self.told(request, key, f"{key} is revoked: requests with it are refused from now on.")
+        return self.told(request, key, gettext("%(key)s is revoked: requests with it are refused from now on.") % {"key": key})
 
     @display(description=_("May"))
     def scopes_shown(self, obj: ApiKey) -> str:
@@ -126,4 +127,4 @@ def state(key: ApiKey) -> tuple[str, str]:
         return "Revoked", "danger"
     if key.expires_at is not None and key.expires_at <= timezone.now():
         return "Expired", "warning"
-    return ("Valid", "success") if key.user.is_active else ("Its user is inactive", "warning")
+    return ("Valid", "success") if key.user.is_active else (gettext("Its user is inactive"), "warning")

@@ -12,6 +12,7 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
@@ -247,7 +248,7 @@ class LoanApplicationAdmin(InboxActions, Deciding, Documents, WhatIfPage, ReadOn
             "fraud": fraud.flags_for(application, self.get_queryset(request)) if user.has_perm("loans.view_fraudflag") else None,
             "documents": self.documents_of(request, application),
             "may_decide": may_decide and application.is_decidable,
-            "why_not": "" if may_decide else "Your role may look at applications, not decide them.",
+            "why_not": "" if may_decide else gettext("Your role may look at applications, not decide them."),
             "may_score": may_decide and (newer or bool(page.no_score and page.no_score.may_ask)),
             "attempt": attempt,
             "forms": decision_forms(page, attempt, user) if may_decide and application.is_decidable and waiting is None else [],

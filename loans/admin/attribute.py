@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django import forms
 from django.contrib import admin
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -20,7 +21,7 @@ class AttributeForm(forms.ModelForm):
         protected = self.cleaned_data["protected"]
         if self.instance.pk and self.instance.protected and not protected:
             raise forms.ValidationError(
-                "Its values lie with the protected characteristics and stay there. Declare a new attribute instead."
+                gettext("Its values lie with the protected characteristics and stay there. Declare a new attribute instead.")
             )
         return protected
 
@@ -34,9 +35,9 @@ class AttributeDefinitionAdmin(DeskAdmin):
     search_fields = ("name", "label")
     fieldsets = (
         (None, {"fields": (("name", "label"), ("kind", "unit"))}),
-        ("What a model may make of it", {"fields": ("known_at_application", "protected", ("direction", "family"), "changeable")}),
-        ("What it identifies", {"fields": ("link_kind",)}),
-        ("What an applicant is told", {"fields": ("reason_text",)}),
+        (_("What a model may make of it"), {"fields": ("known_at_application", "protected", ("direction", "family"), "changeable")}),
+        (_("What it identifies"), {"fields": ("link_kind",)}),
+        (_("What an applicant is told"), {"fields": ("reason_text",)}),
     )
     empty_title = _("No attributes of your own yet")
     empty_text = _(

@@ -22,14 +22,14 @@ from loans.models import AuditEvent
 from loans.models.audit_event import ActorKind
 
 GROUPS = {
-    "applicant": ("Views of personal data", ("applicant.", "applicants.")),
+    "applicant": (_("Views of personal data"), ("applicant.", "applicants.")),
     "decision": ("Decisions", ("decision.",)),
     "login": ("Logins", ("login.",)),
     "api_key": ("API keys", ("api_key.", "apikey.")),
-    "model": ("Models and training", ("model.", "training.", "trainingrun.")),
-    "fraud_flag": ("Fraud flags", ("fraud_flag.",)),
-    "files": ("Imports and exports", ("import.", "list.", "chart.")),
-    "account": ("Accounts and roles", ("user.", "group.", "account.")),
+    "model": (_("Models and training"), ("model.", "training.", "trainingrun.")),
+    "fraud_flag": (_("Fraud flags"), ("fraud_flag.",)),
+    "files": (_("Imports and exports"), ("import.", "list.", "chart.")),
+    "account": (_("Accounts and roles"), ("user.", "group.", "account.")),
 }
 
 

@@ -17,6 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
@@ -174,7 +175,12 @@ class DeskAdmin(ModelAdmin):
 
     def emptiness(self, request: HttpRequest, changelist: ChangeList) -> Emptiness:
         if changelist.query or changelist.has_active_filters:
-            return Emptiness("Nothing matches", "Nothing matches this search and these filters.", "?", "Clear search and filters")
+            return Emptiness(
+                gettext("Nothing matches"),
+                gettext("Nothing matches this search and these filters."),
+                "?",
+                gettext("Clear search and filters"),
+            )
         return Emptiness(self.empty_title, self.empty_text)
 
     @display(description=_("When"), ordering="pk")
@@ -304,7 +310,7 @@ class Progressing:
 
     def progress_of(self, run: Any) -> HttpResponse:
         if run is None:
-            return JsonResponse({"detail": "Not found."}, status=404)
+            return JsonResponse({"detail": gettext("Not found.")}, status=404)
         response = JsonResponse(
             {
                 "state": run.state,
@@ -320,5 +326,5 @@ class Progressing:
 
 
 RUN_TONES = {"queued": "info", "running": "primary", "done": "success", "failed": "danger", "cancelled": "default"}
-STANDING = {"ok": ("As it was", "success"), "off": ("Needs a look", "danger"), "unwatched": ("Not watched", "warning")}
+STANDING = {"ok": (_("As it was"), "success"), "off": (_("Needs a look"), "danger"), "unwatched": (_("Not watched"), "warning")}
 """How a model stands under monitoring: words and tone of a badge."""

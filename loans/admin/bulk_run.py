@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Max, Q, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -21,9 +22,9 @@ from loans.services.bulk import run as bulk
 CONTROLS = "loans.control_bulkrun"
 MOST_SHOWN = 20
 _DONE = {
-    "pause": "Paused. What workers have in hands is finished.",
-    "resume": "It goes on.",
-    "cancel": "Cancelled. What is scored stays scored.",
+    "pause": _("Paused. What workers have in hands is finished."),
+    "resume": _("It goes on."),
+    "cancel": _("Cancelled. What is scored stays scored."),
 }
 
 
@@ -65,11 +66,14 @@ class BulkRunAdmin(ReadOnly, Progressing, DeskAdmin):
             "steps": self._steps(request, run),
             "facts": [
                 ("Kind", run.get_kind_display()),
-                ("Applications", whole(run.rows) if run.rows is not None else "not counted yet"),
+                ("Applications", whole(run.rows) if run.rows is not None else gettext("not counted yet")),
                 ("Scored", whole(run.stored)),
                 ("Time", seconds(run.seconds)),
-                ("Peak memory of a worker", f"{whole(run.peak_memory_mb)} MB" if run.peak_memory_mb else "–"),
-                ("Started by", (run.started_by.get_full_name() or run.started_by.get_username()) if run.started_by else "a command"),
+                (gettext("Peak memory of a worker"), f"{whole(run.peak_memory_mb)} MB" if run.peak_memory_mb else "–"),
+                (
+                    gettext("Started by"),
+                    (run.started_by.get_full_name() or run.started_by.get_username()) if run.started_by else "a command",
+                ),
             ],
             "workers": self._workers(run),
             "troubles": run.chunks.filter(~Q(error="") | Q(state=ChunkState.LEFT)).order_by("first")[:MOST_SHOWN],

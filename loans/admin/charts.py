@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+
 from loans.queries.words import fixed, percent, whole
 
 WIDTH, HEIGHT = 360, 240
@@ -71,7 +73,8 @@ def calibration(rows: list[dict[str, Any]]) -> Chart | None:
             "y": y(row["observed"]),
             "low": y(row.get("low") if row.get("low") is not None else row["observed"]),
             "high": y(row.get("high") if row.get("high") is not None else row["observed"]),
-            "title": f"{whole(row.get('rows', 0))} loans: {percent(row['predicted'])} predicted, {percent(row['observed'])} defaulted",
+            "title": gettext("%(count)s loans: %(share)s predicted, %(share_2)s defaulted")
+            % {"count": whole(row.get("rows", 0)), "share": percent(row["predicted"]), "share_2": percent(row["observed"])},
         }
         for row in rows
     ]

@@ -83,7 +83,7 @@ class ModelComparisonAdmin(Charted, ReadOnly, DeskAdmin):
             since, until = (_day(request.POST.get(name, "")) for name in ("since", "until"))
             made = comparison.hold_beside(first, second, since=since, until=until, by=request.user)
         except (ValueError, ModelVersion.DoesNotExist):
-            problem = "Choose two versions, and write days as 2026-01-31 or leave them empty."
+            problem = _("Choose two versions, and write days as 2026-01-31 or leave them empty.")
         except (comparison.NotComparable, ArtifactError, OSError) as refusal:
             problem = str(refusal)
         else:

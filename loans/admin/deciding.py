@@ -10,6 +10,8 @@ from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from loans.admin.base import post_only
 from loans.models import DecisionProposal, LoanApplication, Status
@@ -67,22 +69,28 @@ class DecisionForm:
 
 
 FORMS = (
-    ("approve", "Approve", "a", "success", "Final. The loan may be paid out."),
-    ("decline", "Decline", "d", "danger", "Final. The reason goes into the applicant's notice."),
+    ("approve", "Approve", "a", "success", gettext_lazy("Final. The loan may be paid out.")),
+    ("decline", "Decline", "d", "danger", gettext_lazy("Final. The reason goes into the applicant's notice.")),
     (
         "counter",
         "Counter-offer",
         "o",
         "primary",
-        "Other terms than those asked for; it stays open until the applicant has answered.",
+        gettext_lazy("Other terms than those asked for; it stays open until the applicant has answered."),
     ),
-    ("refer", "Refer", "r", "warning", "Stays in the inbox as “referred” until somebody approves or declines it."),
+    ("refer", "Refer", "r", "warning", gettext_lazy("Stays in the inbox as “referred” until somebody approves or declines it.")),
 )
 
 
 OFFERED = (
-    ("approve", "Offer accepted", "a", "success", "Final. The loan may be paid out on the terms that were offered."),
-    ("decline", "Not accepted", "d", "danger", "Final. The reasons go into the applicant's notice."),
+    (
+        "approve",
+        gettext_lazy("Offer accepted"),
+        "a",
+        "success",
+        gettext_lazy("Final. The loan may be paid out on the terms that were offered."),
+    ),
+    ("decline", gettext_lazy("Not accepted"), "d", "danger", gettext_lazy("Final. The reasons go into the applicant's notice.")),
 )
 
 
@@ -101,7 +109,9 @@ def _number(text: str, field: str, what: str) -> Decimal:
     except ValueError:
         value = None
     if value is None or abs(value) > 10**12:
-        raise decisions.DecisionRefused(f"The {what} offered, “{text.strip()[:40]}”, is not a number.", field=field)
+        raise decisions.DecisionRefused(
+            _("The %(what)s offered, “%(text)s”, is not a number.") % {"what": what, "text": text.strip()[:40]}, field=field
+        )
     return value
 
 
@@ -127,7 +137,7 @@ class Deciding:
                 offer=read_offer(sent) if sent.outcome == "counter" else None,
             )
         except rulepack.UnknownReason:
-            return self._refused(request, application, sent, "Choose a reason from the list.", "reason")
+            return self._refused(request, application, sent, _("Choose a reason from the list."), "reason")
         except decisions.DecisionRefused as refusal:
             return self._refused(request, application, sent, str(refusal), refusal.field or "")
         self._say_decided(request, application, decided)
@@ -143,7 +153,7 @@ class Deciding:
         sent = request.POST.get("proposal", "")
         proposal = application.proposals.filter(pk=int(sent)).first() if sent.isdecimal() and len(sent) < 19 else None
         if proposal is None:
-            return self.told(request, application, "There is no such proposal.", messages.ERROR)
+            return self.told(request, application, _("There is no such proposal."), messages.ERROR)
         answer = request.POST.get("answer", "")[:5000]
         try:
             if step == "confirm":
@@ -153,9 +163,9 @@ class Deciding:
                 self.message_user(request, f"{application}: returned to {decisions.name_of(proposal.maker)}.")
             elif step == "withdraw":
                 proposals.withdraw(proposal.pk, maker=request.user)
-                self.message_user(request, f"{application}: the proposal is withdrawn.")
+                self.message_user(request, _("%(application)s: the proposal is withdrawn.") % {"application": application})
             else:
-                self.message_user(request, "A proposal is confirmed, returned or withdrawn.", messages.ERROR)
+                self.message_user(request, _("A proposal is confirmed, returned or withdrawn."), messages.ERROR)
         except (decisions.DecisionRefused, rulepack.UnknownReason) as refusal:
             self.message_user(request, str(refusal), messages.ERROR)
         return HttpResponseRedirect(self.address(request, application))
@@ -169,15 +179,17 @@ class Deciding:
         visible = self.get_queryset(request)
         following = inbox.neighbour(application, visible) or inbox.first(visible.exclude(pk=application.pk))
         if isinstance(decision, DecisionProposal):
-            text = format_html("{}: proposed to {}. It waits for a second person.", application, decision.get_outcome_display().lower())
+            text = format_html(_("{}: proposed to {}. It waits for a second person."), application, decision.get_outcome_display().lower())
         else:
-            done = {"approve": "approved", "decline": "declined", "refer": "referred", "counter": "offered other terms"}[decision.outcome]
+            done = {"approve": "approved", "decline": "declined", "refer": "referred", "counter": _("offered other terms")}[
+                decision.outcome
+            ]
             text = format_html("{} {}: {}.", application, done, decision.reason_text)
         if following is not None:
             link = self.address(request, following)
             text = format_html('{} <a class="ld-link" href="{}" data-key="n">Next in inbox: {} →</a>', text, link, following)
         else:
-            text = format_html("{} The inbox is empty now.", text)
+            text = format_html(_("{} The inbox is empty now."), text)
         self.message_user(request, text, messages.SUCCESS)
 
     @post_only
@@ -186,11 +198,11 @@ class Deciding:
         if application is None:
             return self.gone(request, str(object_id))
         if not application.is_undecided:
-            self.message_user(request, "It is decided; a new score would change nothing.", messages.WARNING)
+            self.message_user(request, _("It is decided; a new score would change nothing."), messages.WARNING)
         else:
             with transaction.atomic():
                 scoring.request_score(application)
-            self.message_user(request, "Asked for a score. Load the page again in a few seconds.")
+            self.message_user(request, _("Asked for a score. Load the page again in a few seconds."))
         return HttpResponseRedirect(self.address(request, application))
 
 
@@ -205,7 +217,9 @@ def decision_forms(page: Any, attempt: Attempt, officer: Any) -> list[DecisionFo
             continue
         blocked = ""
         if outcome in decisions.COMMITS and prediction is None:
-            blocked = f"Without a score it can't be {'approved' if outcome == 'approve' else 'offered other terms'}."
+            blocked = _("Without a score it can't be %(more)s.") % {
+                "more": _("approved") if outcome == "approve" else _("offered other terms")
+            }
         mine = attempt if attempt.outcome == outcome else Attempt()
         reasons = {code: reason for code, reason in pack.reasons[outcome].items() if code != decisions.ACCEPTED}
         suggested = _suggested(page.risk, reasons) if outcome == "decline" and page.risk else []
@@ -218,12 +232,13 @@ def decision_forms(page: Any, attempt: Attempt, officer: Any) -> list[DecisionFo
                 label=label,
                 key=key,
                 tone=tone,
-                explain="Nothing is decided before a second person confirms it." if needs_second else explain,
+                explain=_("Nothing is decided before a second person confirms it.") if needs_second else explain,
                 reasons=[reason for reason in reasons.values() if reason.code not in named],
                 suggested=suggested,
                 attempt=mine,
                 blocked=blocked,
-                against=f"Against the advice ({page.risk.advice.label.lower()}): say why, and in the note what the model can not know."
+                against=_("Against the advice (%(label)s): say why, and in the note what the model can not know.")
+                % {"label": page.risk.advice.label.lower()}
                 if opposed
                 else "",
                 overrides=tuple(pack.overrides.values()) if opposed else (),
@@ -241,11 +256,11 @@ def _second(application: LoanApplication, officer: Any, outcome: str, prediction
     limit = decisions.limit_of(officer)
     if not needs and not (outcome == "counter" and limit is not None):
         return ""
-    above = f"above your limit of {money(limit)}" if limit is not None else ""
+    above = _("above your limit of %(limit)s") % {"limit": money(limit)} if limit is not None else ""
     if outcome == "counter" and "advice" not in needs:
-        return f"An offer {above} waits for a second person."
-    why = " and ".join(text for text in (above if "limit" in needs else "", "against the advice" if "advice" in needs else "") if text)
-    return f"It is {why}: it is proposed, and a second person confirms it."
+        return _("An offer %(above)s waits for a second person.") % {"above": above}
+    why = " and ".join(text for text in (above if "limit" in needs else "", _("against the advice") if "advice" in needs else "") if text)
+    return _("It is %(why)s: it is proposed, and a second person confirms it.") % {"why": why}
 
 
 @dataclass(frozen=True)
@@ -269,7 +284,7 @@ def proposed(application: LoanApplication, user: Any) -> Proposed | None:
     pack = rulepack.in_force()
     reason = pack.reasons[waiting.outcome].get(waiting.reason)
     override = pack.overrides.get(waiting.override_reason)
-    words = {"limit": "above the officer's limit", "advice": "against the advice"}
+    words = {"limit": _("above the officer's limit"), "advice": _("against the advice")}
     mine = waiting.maker_id == user.pk
     return Proposed(
         proposal=waiting,

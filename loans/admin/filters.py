@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 from unfold.utils import parse_date_str
@@ -61,7 +62,7 @@ class BandFilter(DropdownFilter):
     parameter_name = "band"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, title) for name, (title, _, _) in inbox.BANDS.items()] + [("none", "No score")]
+        return [(name, title) for name, (title, _, _) in inbox.BANDS.items()] + [("none", gettext("No score"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         known = self.value() == "none" or self.value() in inbox.BANDS
@@ -74,7 +75,9 @@ class FlagFilter(DropdownFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         # Who may not see flags learns nothing of them by filtering either.
-        return [("open", "Has an open flag"), ("none", "Has none")] if request.user.has_perm("loans.view_fraudflag") else []
+        return (
+            [("open", gettext("Has an open flag")), ("none", gettext("Has none"))] if request.user.has_perm("loans.view_fraudflag") else []
+        )
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if self.value() not in ("open", "none") or not request.user.has_perm("loans.view_fraudflag"):
@@ -89,7 +92,7 @@ class DueFilter(DropdownFilter):
     parameter_name = "due"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("-1", "Overdue"), ("0", "Today or overdue"), ("7", "Within 7 days")]
+        return [("-1", "Overdue"), ("0", gettext("Today or overdue")), ("7", "Within 7 days")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if self.value() not in ("-1", "0", "7"):

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -27,7 +28,7 @@ MAKES = "loans.make_demandforecast"
 ALL = "|"
 WIDTH, HEIGHT = 900, 260
 """The only picture on its card, which is as wide as the page."""
-SYNTHETIC = "Rests on generated applications: it says nothing of real demand."
+SYNTHETIC = _("Rests on generated applications: it says nothing of real demand.")
 
 
 @admin.register(DemandForecast)
@@ -59,10 +60,10 @@ class DemandForecastAdmin(ReadOnly, DeskAdmin):
     @display(description=_("The first of them"))
     def next_shown(self, obj: DemandForecast) -> SafeString | str:
         if obj.point is None:
-            return "too little history"
+            return gettext("too little history")
         shown = money if obj.measure == "amount" else lambda value: whole(value)
         point, low, high = (shown(round(float(value))) for value in (obj.point, obj.lo80, obj.hi80))
-        sure = f"{low} to {high} in 80 of 100"
+        sure = gettext("%(low)s to %(high)s in 80 of 100") % {"low": low, "high": high}
         return format_html('<span class="ld-number">{}</span><span class="ld-under ld-number">{}</span>', point, sure)
 
     @display(description=_("1 − WAPE (seasonal naive)"))
@@ -87,7 +88,8 @@ class DemandForecastAdmin(ReadOnly, DeskAdmin):
             raise PermissionDenied
         sent = wakeups.wake_forecast()
         self.message_user(
-            request, "A worker makes the forecast; it appears here." if sent else "The broker is away; try again in a minute."
+            request,
+            gettext("A worker makes the forecast; it appears here.") if sent else gettext("The broker is away; try again in a minute."),
         )
         return HttpResponseRedirect(self.the_list())
 
@@ -135,7 +137,7 @@ class DemandForecastAdmin(ReadOnly, DeskAdmin):
         try:
             return demand_page(vintage, request.GET.get("series", ALL))
         except KeyError as error:
-            raise Http404("This vintage has no such series.") from error
+            raise Http404(gettext("This vintage has no such series.")) from error
 
 
 def over_time(page: DemandPage, *, of_money: bool) -> Curves | None:
@@ -160,8 +162,8 @@ def over_time(page: DemandPage, *, of_money: bool) -> Curves | None:
     every = max(len(periods) // 8, 1)
     return Curves(
         lines=[
-            Line(points(past + later), "What came"),
-            Line(points(past[-1:] + [(row["period"], row["point"]) for row in rows]), "The forecast", dashed=True),
+            Line(points(past + later), gettext("What came")),
+            Line(points(past[-1:] + [(row["period"], row["point"]) for row in rows]), gettext("The forecast"), dashed=True),
         ],
         x_ticks=[Tick(f"{place[period]:.1f}", period) for period in periods[every // 2 :: every]],
         y_ticks=y_ticks,

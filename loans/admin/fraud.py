@@ -31,7 +31,7 @@ from loans.services.fraud import flags, rules
 
 INVESTIGATES = "loans.investigate_fraudflag"
 BACKEND = "django.contrib.auth.backends.ModelBackend"
-SNOOZES = ((1, "until tomorrow"), (3, "for three days"), (7, "for a week"), (30, "for a month"))
+SNOOZES = ((1, "until tomorrow"), (3, gettext_lazy("for three days")), (7, "for a week"), (30, "for a month"))
 
 
 class QueueFilter(DropdownFilter):
@@ -189,7 +189,7 @@ class FraudFlagAdmin(Charted, ReadOnly, DeskAdmin):
 
     @post_only
     def confirm_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._step(request, object_id, "confirm", "confirmed as fraud")
+        return self._step(request, object_id, "confirm", _("confirmed as fraud"))
 
     @post_only
     def clear_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -199,21 +199,27 @@ class FraudFlagAdmin(Charted, ReadOnly, DeskAdmin):
     def snooze_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         days = request.POST.get("days", "")
         days = int(days) if days.isdecimal() and len(days) < 4 else 0
-        return self._step(request, object_id, "snooze", f"out of the queue for {days} days", until=timezone.now() + timedelta(days=days))
+        return self._step(
+            request,
+            object_id,
+            "snooze",
+            _("out of the queue for %(days)s days") % {"days": days},
+            until=timezone.now() + timedelta(days=days),
+        )
 
     @post_only
     def reopen_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._step(request, object_id, "reopen", "back in the queue")
+        return self._step(request, object_id, "reopen", _("back in the queue"))
 
     @post_only
     def assign_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         chosen = request.POST.get("to", "")
         to = get_user_model().objects.filter(pk=int(chosen)).first() if chosen.isdecimal() and len(chosen) < 10 else None
         if chosen and to is None:
-            self.message_user(request, "There is no such person.", messages.WARNING)
+            self.message_user(request, _("There is no such person."), messages.WARNING)
             return HttpResponseRedirect(self.the_list())
         return self._step(
-            request, object_id, "assign", f"given to {to.get_full_name() or to.get_username()}" if to else "given to nobody", to=to
+            request, object_id, "assign", f"given to {to.get_full_name() or to.get_username()}" if to else _("given to nobody"), to=to
         )
 
     @display(description=gettext_lazy("Application"), ordering="application__external_reference")
@@ -273,8 +279,8 @@ class FraudRuleAdmin(DeskAdmin):
     search_fields = ("code", "name")
     fieldsets = (
         (None, {"fields": (("code", "severity"), "name", ("family", "active"))}),
-        ("A hit where all of these hold", {"fields": ("conditions",)}),
-        ("Where it comes from", {"fields": ("source",)}),
+        (gettext_lazy("A hit where all of these hold"), {"fields": ("conditions",)}),
+        (gettext_lazy("Where it comes from"), {"fields": ("source",)}),
     )
     empty_title = gettext_lazy("No rules yet")
     empty_text = gettext_lazy("The starter set comes with the first application. A rule is never edited: saving writes its next version.")
@@ -315,4 +321,4 @@ class FraudRuleAdmin(DeskAdmin):
             said = "; ".join(condition.in_words(LABELS) for condition in obj.parsed().conditions)
             return format_html('<span class="ld-wrap ld-wide">{}</span>', said)
         except (RuleError, ValidationError):
-            return "can't be read, and is left out"
+            return _("can't be read, and is left out")

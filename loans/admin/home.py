@@ -43,7 +43,9 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "decisions_url": reverse("admin:loans_decision_changelist"),
         "models_url": reverse("admin:loans_modelversion_changelist"),
         "champion_url": reverse("admin:loans_modelversion_change", args=[found.champion.version.pk]) if found.champion else "",
-        "oldest": f"the oldest waits {age(found.to_decide.oldest, found.now)}" if found.to_decide and found.to_decide.oldest else "",
+        "oldest": _("the oldest waits %(oldest)s") % {"oldest": age(found.to_decide.oldest, found.now)}
+        if found.to_decide and found.to_decide.oldest
+        else "",
         "riskiest": [
             {
                 "url": reverse("admin:loans_loanapplication_change", args=[row.pk]),
@@ -84,9 +86,9 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "administers": [
             (title, reverse(f"admin:{name}_changelist"), text)
             for title, name, text, permission in (
-                ("Users", "auth_user", "Who may sign in, and in which role", "auth.view_user"),
-                ("API keys", "loans_apikey", "Which systems may submit and read", "loans.add_apikey"),
-                ("Products", "loans_loanproduct", "What is lent", "loans.change_loanproduct"),
+                ("Users", "auth_user", _("Who may sign in, and in which role"), "auth.view_user"),
+                ("API keys", "loans_apikey", _("Which systems may submit and read"), "loans.add_apikey"),
+                ("Products", "loans_loanproduct", _("What is lent"), "loans.change_loanproduct"),
             )
             if request.user.has_perm(permission)
         ],

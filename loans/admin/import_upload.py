@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -78,7 +79,7 @@ class ImportUploadAdmin(ReadOnly, DeskAdmin):
                 if getattr(request, "upload_too_large", ""):
                     raise ImportProblem(stored.too_large(request.upload_too_large))
                 if file is None:
-                    raise ImportProblem("Choose a file first.")
+                    raise ImportProblem(gettext("Choose a file first."))
                 upload = uploads.store(file.chunks(), file_name=file.name or "file", by=request.user)
                 return HttpResponseRedirect(self.page_of(upload))
             except uploads.HereAlready as here:
@@ -87,7 +88,7 @@ class ImportUploadAdmin(ReadOnly, DeskAdmin):
                 problem = str(refusal)
         context = {
             **self._step(0),
-            "title": "Import a file",
+            "title": gettext("Import a file"),
             "problem": problem,
             "most": f"{whole(settings.IMPORT_MAX_BYTES / 1e6)} MB",
             "hours": settings.IMPORT_KEEP_HOURS,
@@ -124,10 +125,10 @@ class ImportUploadAdmin(ReadOnly, DeskAdmin):
             if request.POST.get("how") == "known":
                 text, source = _known(request.POST.get("known", ""))
             elif request.POST.get("how") == "text":
-                text, source = request.POST.get("text", "")[:MOST_TEXT].replace("\r\n", "\n"), "Written by hand."
+                text, source = request.POST.get("text", "")[:MOST_TEXT].replace("\r\n", "\n"), gettext("Written by hand.")
             else:
                 text, notes = _corrected(upload, request.POST)
-                source = upload.mapping_from if text == upload.mapping else "Corrected by hand."
+                source = upload.mapping_from if text == upload.mapping else gettext("Corrected by hand.")
             uploads.use_mapping(upload, text, source=source[:200])
         except ImportProblem as refusal:
             if request.POST.get("how") == "known":
@@ -137,7 +138,7 @@ class ImportUploadAdmin(ReadOnly, DeskAdmin):
             self.message_user(request, note, messages.WARNING)
         if request.POST.get("then") == "preview" and not notes:
             return HttpResponseRedirect(reverse("admin:loans_importupload_preview", args=[upload.pk]))
-        return self.told(request, upload, "The mapping is kept.")
+        return self.told(request, upload, gettext("The mapping is kept."))
 
     def _columns_page(
         self, request: HttpRequest, upload: ImportUpload, text: str, *, problem: str = "", notes: list[str] | None = None
@@ -225,7 +226,7 @@ class ImportUploadAdmin(ReadOnly, DeskAdmin):
         since = {"month": "last-month", "day": given.get("day", "").strip()[:20]}.get(given.get("open", ""), "")
         try:
             if given.get("open") == "day" and not since:
-                raise ImportProblem("Say from which day on applications are undecided.")
+                raise ImportProblem(gettext("Say from which day on applications are undecided."))
             batch = uploads.confirm(upload, by=request.user, strict="strict" in given, open_since=since, branch=branch)
         except uploads.UnderWay as busy:
             self.message_user(request, str(busy), messages.WARNING)
@@ -247,7 +248,7 @@ class ImportUploadAdmin(ReadOnly, DeskAdmin):
             uploads.discard(upload)
         except uploads.UnderWay as busy:
             return self.told(request, upload, str(busy), messages.WARNING)
-        self.message_user(request, f"{upload.file_name} is discarded; nothing of it was kept.")
+        self.message_user(request, gettext("%(file_name)s is discarded; nothing of it was kept.") % {"file_name": upload.file_name})
         return HttpResponseRedirect(reverse("admin:loans_importbatch_changelist"))
 
     def _step(self, at: int) -> dict[str, Any]:
@@ -260,8 +261,10 @@ class ImportUploadAdmin(ReadOnly, DeskAdmin):
     @display(description=_("State"))
     def state_shown(self, obj: ImportUpload) -> SafeString:
         if obj.batch is None:
-            return badge("Waits for you", "info")
-        return badge("Being imported", "primary") if obj.is_busy else badge(f"{obj.batch.get_state_display()}; try again", "warning")
+            return badge(gettext("Waits for you"), "info")
+        return (
+            badge(gettext("Being imported"), "primary") if obj.is_busy else badge(f"{obj.batch.get_state_display()}; try again", "warning")
+        )
 
 
 def upload_url(request: HttpRequest) -> str:
@@ -275,7 +278,7 @@ def _known(place: str) -> tuple[str, str]:
     for number, (label, mapping) in enumerate(uploads.known_mappings()):
         if str(number) == place:
             return mapping.text, f"Chosen: {label}."
-    raise ImportProblem("Choose one of the known mappings.")
+    raise ImportProblem(gettext("Choose one of the known mappings."))
 
 
 def _corrected(upload: ImportUpload, posted: Any) -> tuple[str, list[str]]:

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
@@ -91,7 +92,7 @@ class InboxActions:
             except assigning.NotYours as problem:
                 missed.append(f"{reference}: {problem}")
         if got:
-            self.message_user(request, f"You have {got} of them now.")
+            self.message_user(request, gettext("You have %(got)s of them now.") % {"got": got})
         if missed:
             more = f" And {len(missed) - 5} more." if len(missed) > 5 else ""
             self.message_user(request, " ".join(missed[:5]) + more, messages.WARNING)

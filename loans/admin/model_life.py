@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
+from django.utils.translation import gettext as _
 
 from loans.admin.base import post_only
 from loans.models import ModelState, ModelVersion
@@ -32,27 +33,33 @@ class ModelLife:
     def roll_back_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         def back(version: ModelVersion, reason: str) -> tuple[ModelVersion, str]:
             if not version.is_champion:
-                raise registry.NotPromotable(f"{version} does not serve any more: look at which version does before you roll back.")
+                raise registry.NotPromotable(
+                    _("%(version)s does not serve any more: look at which version does before you roll back.") % {"version": version}
+                )
             returned = registry.roll_back(version.kind, by=request.user, reason=reason)
-            return returned, f"{returned} serves again. Applications that were scored meanwhile keep their scores."
+            return returned, _("%(returned)s serves again. Applications that were scored meanwhile keep their scores.") % {
+                "returned": returned
+            }
 
-        return self._step(request, object_id, back, wanted="Say what is wrong with this version: it is kept with the roll-back.")
+        return self._step(request, object_id, back, wanted=_("Say what is wrong with this version: it is kept with the roll-back."))
 
     @post_only
     def shadow_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         def begin(version: ModelVersion, reason: str) -> tuple[ModelVersion, str]:
             started = shadow.start(version, by=request.user, reason=reason)
-            return started, f"{started} scores in shadow from now on: what is scored is scored by it too, and nobody is shown it."
+            return started, _("%(started)s scores in shadow from now on: what is scored is scored by it too, and nobody is shown it.") % {
+                "started": started
+            }
 
-        return self._step(request, object_id, begin, wanted="Say why it should run in shadow.")
+        return self._step(request, object_id, begin, wanted=_("Say why it should run in shadow."))
 
     @post_only
     def no_shadow_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         def end(version: ModelVersion, reason: str) -> tuple[ModelVersion, str]:
             stopped = shadow.stop(version, by=request.user, reason=reason)
-            return stopped, f"{stopped} is out of shadow. Its scores stay for comparison."
+            return stopped, _("%(stopped)s is out of shadow. Its scores stay for comparison.") % {"stopped": stopped}
 
-        return self._step(request, object_id, end, wanted="Say why its shadow ends.")
+        return self._step(request, object_id, end, wanted=_("Say why its shadow ends."))
 
     def _step(
         self,
@@ -71,7 +78,12 @@ class ModelLife:
             return self.gone(request, str(object_id))
         reason = request.POST.get("reason", "").strip()
         if not reason or len(reason) > LONGEST_REASON:
-            return self.told(request, version, wanted if not reason else f"At most {LONGEST_REASON} characters.", messages.ERROR)
+            return self.told(
+                request,
+                version,
+                wanted if not reason else _("At most %(longest_reason)s characters.") % {"longest_reason": LONGEST_REASON},
+                messages.ERROR,
+            )
         try:
             found, words = take(version, reason)
         except (registry.NotPromotable, ArtifactError, OSError) as refusal:
@@ -121,7 +133,7 @@ class ModelLife:
 
 def who(user: Any) -> str:
     """None is the schedule, a command or a rule."""
-    return "the desk itself" if user is None else user.get_full_name() or user.get_username()
+    return _("the desk itself") if user is None else user.get_full_name() or user.get_username()
 
 
 def made_with(version: ModelVersion) -> list[tuple[str, str]]:
@@ -133,5 +145,5 @@ def made_with(version: ModelVersion) -> list[tuple[str, str]]:
     if environment.get("commit"):
         rows.append(("Commit", str(environment["commit"])))
     if version.learned_until:
-        rows.append(("Learned from applications until", day_of(version.learned_until)))
+        rows.append((_("Learned from applications until"), day_of(version.learned_until)))
     return rows

@@ -37,10 +37,10 @@ class ModelPages:
         """(title, address) of the pages that this version has and this reader may see."""
         made = []
         if version.kind == ModelKind.DEFAULT_RISK and request.user.has_perm(SEES_POLICIES):
-            made.append(("What a cut-off earns", "policy"))
+            made.append((_("What a cut-off earns"), "policy"))
         if model_tables.has_tables(version):
-            made.append(("Its tables, to read", "tables"))
-        made.append(("Model card, to print", "card"))
+            made.append((_("Its tables, to read"), "tables"))
+        made.append((_("Model card, to print"), "card"))
         found = [(title, reverse(f"admin:loans_modelversion_{name}", args=[version.pk])) for title, name in made]
         if version.kind == ModelKind.DEFAULT_RISK and request.user.has_perm("loans.view_modelcomparison"):
             serving = ModelVersion.objects.filter(state="champion", kind=version.kind).values_list("pk", flat=True).first()
@@ -93,9 +93,13 @@ class ModelPages:
         try:
             tables = model_tables.model_tables(version)
         except model_tables.NoTables:
-            problem = f"{version} is not a sum of tables: only the pairwise rung is. Its page says what it goes by."
+            problem = _("%(version)s is not a sum of tables: only the pairwise rung is. Its page says what it goes by.") % {
+                "version": version
+            }
         except (ArtifactError, OSError):
-            problem = f"The artifact of {version} can't be read or is not what was stored, so there is nothing to show. Restore it first."
+            problem = _(
+                "The artifact of %(version)s can't be read or is not what was stored, so there is nothing to show. Restore it first."
+            ) % {"version": version}
         context = {
             "title": f"Tables of {version}",
             "original": version,
@@ -135,7 +139,7 @@ def policy_context(version: ModelVersion, *, version_url: str) -> dict[str, Any]
     page = policy_page(version, policy.in_force().policy)
     csv_url = reverse("admin:loans_modelversion_policy_csv", args=[version.pk])
     return {
-        "title": "What a cut-off earns",
+        "title": _("What a cut-off earns"),
         "original": version,
         "page": page,
         "cut": percent(page.cutoff),

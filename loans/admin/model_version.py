@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.views import ChangeList
@@ -34,10 +35,10 @@ from loans.queries.words import code, number, percent, whole
 from loans.services import promotion, registry, training
 
 TRAINED = {
-    ModelKind.DEFAULT_RISK: "fits several models on all loans with a known outcome and keeps the simplest that is as good as the best",
-    ModelKind.LOAN_AMOUNT: "fits the range of amounts that were carried",
-    ModelKind.SEGMENTS: "looks for groups of customers among all applications, and says so where there are none",
-    ModelKind.FRAUD: "learns what is usual and, from enough findings on, what fraud looks like",
+    ModelKind.DEFAULT_RISK: _("fits several models on all loans with a known outcome and keeps the simplest that is as good as the best"),
+    ModelKind.LOAN_AMOUNT: _("fits the range of amounts that were carried"),
+    ModelKind.SEGMENTS: _("looks for groups of customers among all applications, and says so where there are none"),
+    ModelKind.FRAUD: _("learns what is usual and, from enough findings on, what fraud looks like"),
 }
 STATE_TONES = {"champion": "success", "challenger": "primary", "shadow": "info"}
 
@@ -132,13 +133,21 @@ class ModelVersionAdmin(ModelLife, ModelPages, Charted, ReadOnly, DeskAdmin):
             return self.gone(request, str(object_id))
         reason = request.POST.get("reason", "").strip()
         if not reason or len(reason) > 300:
-            problem = "Say why this version should serve: it is kept with the promotion." if not reason else "At most 300 characters."
+            problem = (
+                gettext("Say why this version should serve: it is kept with the promotion.")
+                if not reason
+                else gettext("At most 300 characters.")
+            )
             return self._page(request, version, reason=reason[:1000], problem=problem)
         try:
             found = promotion.check(version, by=request.user, reason=reason)
         except (registry.NotPromotable, ArtifactError, OSError) as refusal:
             return self._page(request, version, reason=reason, problem=str(refusal))
-        self.log_change(request, version, f"Checked for promotion ({found.get_state_display().lower()}): {reason}")
+        self.log_change(
+            request,
+            version,
+            gettext("Checked for promotion (%(lower)s): %(reason)s") % {"lower": found.get_state_display().lower(), "reason": reason},
+        )
         return HttpResponseRedirect(reverse("admin:loans_promotioncheck_change", args=[found.pk]))
 
     def change_view(
@@ -197,7 +206,7 @@ class ModelVersionAdmin(ModelLife, ModelPages, Charted, ReadOnly, DeskAdmin):
 
     @display(description=_("Chosen rung"))
     def algorithm_shown(self, obj: ModelVersion) -> str:
-        return (obj.title or code(obj.algorithm)) + (", edited by hand" if obj.edits else "")
+        return (obj.title or code(obj.algorithm)) + (gettext(", edited by hand") if obj.edits else "")
 
     @display(description=_("AUC (chance 0.5)"))
     def auc(self, obj: ModelVersion) -> SafeString | str:

@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -24,10 +25,11 @@ from loans.queries.words import day_of, fixed, percent, whole
 from loans.services import alerts, wakeups
 
 RUNS = "loans.run_monitoring"
-SYNTHETIC = "Watches a model that was trained on generated applications: it says nothing of real ones."
-BLIND_SPOT = (
-    "Estimated from the model's own probabilities, before any outcome is known. It sees a change in who applies, and is blind to a change "
-    "in what makes applicants default: only outcomes show that. “Outcome less estimate” holds it against them when they have come."
+SYNTHETIC = _("Watches a model that was trained on generated applications: it says nothing of real ones.")
+BLIND_SPOT = _(
+    "Estimated from the model's own probabilities, before any outcome is known. It sees a change in who "
+    "applies, and is blind to a change in what makes applicants default: only outcomes show that. “Outcome "
+    "less estimate” holds it against them when they have come."
 )
 SHARES = ("missing", "outside", "default_rate", "approval_rate", "override_rate", "override_default", "fraud_precision", "failures")
 SHARES += ("retries", "cbpe_rate", "early_bad", "forecast_error")
@@ -73,9 +75,9 @@ class MonitoringWindowAdmin(Charted, ReadOnly, DeskAdmin):
         if not request.user.has_perm(RUNS):
             raise PermissionDenied
         if wakeups.wake_monitoring():
-            self.message_user(request, "A worker looks at every window that is due; what it finds appears here.")
+            self.message_user(request, gettext("A worker looks at every window that is due; what it finds appears here."))
         else:
-            self.message_user(request, "The broker is away; try again in a minute, or wait for the night.", messages.WARNING)
+            self.message_user(request, gettext("The broker is away; try again in a minute, or wait for the night."), messages.WARNING)
         return HttpResponseRedirect(self.the_list())
 
     def model_view(self, request: HttpRequest, version_id: int) -> HttpResponse:
@@ -109,7 +111,7 @@ class MonitoringWindowAdmin(Charted, ReadOnly, DeskAdmin):
             raise PermissionDenied
         version = ModelVersion.objects.filter(pk=version_id).first()
         if version is None:
-            raise Http404("There is no such version.")
+            raise Http404(gettext("There is no such version."))
         return version
 
     def chart_cards(self, request: HttpRequest, obj: MonitoringWindow) -> list[ChartCard]:
@@ -169,7 +171,7 @@ class MonitoringWindowAdmin(Charted, ReadOnly, DeskAdmin):
     def state_shown(self, obj: MonitoringWindow) -> SafeString:
         if not obj.rows:
             return badge("Empty")
-        return badge(f"{obj.breaches} off", "danger") if obj.breaches else badge("As it was", "success")
+        return badge(f"{obj.breaches} off", "danger") if obj.breaches else badge(gettext("As it was"), "success")
 
     @display(description=_("Took"))
     def seconds_shown(self, obj: MonitoringWindow) -> str:

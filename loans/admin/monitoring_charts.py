@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+
 from loans.admin.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick
 from loans.admin.curves import axis
 from loans.models import MonitoringFigure, MonitoringWindow
@@ -146,7 +148,8 @@ def two_distributions(detail: dict[str, Any]) -> Bars | None:
                 "now_y": y(now[number]),
                 "now": f"{base - float(y(now[number])):.1f}",
                 "width": f"{width:.1f}",
-                "title": f"{labels[number]}: {percent(now[number])} in the window, {percent(then[number])} in the reference",
+                "title": gettext("%(labels)s: %(share)s in the window, %(share_2)s in the reference")
+                % {"labels": labels[number], "share": percent(now[number]), "share_2": percent(then[number])},
             }
         )
     ends = [0, len(shown) - 1] if len(shown) > 4 else range(len(shown))

@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
@@ -162,7 +163,11 @@ class NoticeAdmin(ReadOnly, DeskAdmin):
             sent = notices.send(notice.pk, by=request.user)
         except notices.NoticeRefused as refusal:
             return self.told(request, notice, str(refusal), messages.ERROR)
-        return self.told(request, notice, f"Noted as sent today. It is kept until {day_of(sent.keep_until)} at least.")
+        return self.told(
+            request,
+            notice,
+            gettext("Noted as sent today. It is kept until %(keep_until)s at least.") % {"keep_until": day_of(sent.keep_until)},
+        )
 
     def letter_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """As a page to print."""

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
@@ -44,10 +45,10 @@ class PolicyForm(forms.ModelForm):
         data = super().clean()
         for name in ("approve_below", "decline_from"):
             if data.get(name) is not None and not 0 <= data[name] <= 1:
-                self.add_error(name, "A fraction between 0 and 1: write 0.1 for 10 %.")
+                self.add_error(name, gettext("A fraction between 0 and 1: write 0.1 for 10 %."))
         low, high = data.get("approve_below"), data.get("decline_from")
         if low is not None and high is not None and not self.errors and low > high:
-            self.add_error("decline_from", "Declining can not begin below the point up to which is approved.")
+            self.add_error("decline_from", gettext("Declining can not begin below the point up to which is approved."))
         return data
 
 
@@ -62,11 +63,11 @@ class PolicyAdmin(Signed, DeskAdmin):
             "Advice",
             {
                 "fields": (("approve_below", "decline_from"),),
-                "description": "Fractions: 0.1 is 10 %. Between the two the advice is to look closer.",
+                "description": _("Fractions: 0.1 is 10 %. Between the two the advice is to look closer."),
             },
         ),
-        ("What a loan earns or costs", {"fields": (("margin", "loss_given_default"),)}),
-        ("From when, and why", {"fields": ("effective_from", "reason")}),
+        (_("What a loan earns or costs"), {"fields": (("margin", "loss_given_default"),)}),
+        (_("From when, and why"), {"fields": ("effective_from", "reason")}),
     )
     empty_title = _("No policy of your own yet")
     empty_text = _(
@@ -91,7 +92,7 @@ class PolicyAdmin(Signed, DeskAdmin):
             raise PermissionDenied
         version = ModelVersion.objects.champion()
         if version is None:
-            context = {"title": "What a cut-off earns", "models_url": reverse("admin:loans_modelversion_changelist")}
+            context = {"title": gettext("What a cut-off earns"), "models_url": reverse("admin:loans_modelversion_changelist")}
         else:
             context = policy_context(version, version_url=reverse("admin:loans_modelversion_change", args=[version.pk]))
         return self.render(request, "admin/loans/modelversion/policy.html", context)
@@ -107,8 +108,8 @@ class PolicyAdmin(Signed, DeskAdmin):
     @display(description=_("State"))
     def state(self, obj: Policy) -> SafeString:
         if obj.in_force:
-            return badge("In force", "success")
-        return badge("Begins later", "info") if obj.effective_from > timezone.now() else badge("Replaced")
+            return badge(gettext("In force"), "success")
+        return badge(gettext("Begins later"), "info") if obj.effective_from > timezone.now() else badge("Replaced")
 
     @display(description=_("From"), ordering="effective_from")
     def effective(self, obj: Policy) -> str:
@@ -127,7 +128,7 @@ class RuleForm(forms.ModelForm):
     """Fields and reasons come from lists, so that a rule can't name what does not exist."""
 
     field = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
-    reason = forms.ChoiceField(widget=UnfoldAdminSelectWidget, help_text="What the applicant is told where this rule decides.")
+    reason = forms.ChoiceField(widget=UnfoldAdminSelectWidget, help_text=_("What the applicant is told where this rule decides."))
 
     class Meta:
         model = KnockOutRule
@@ -137,7 +138,9 @@ class RuleForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         own = [(row.name, str(row)) for row in AttributeDefinition.objects.features()]
         core = [(name, APPLICATION_FIELDS[name].label) for name in FEATURE_FIELDS if APPLICATION_FIELDS[name].kind != "text"]
-        self.fields["field"].choices = [("", "Choose…"), ("The application", core)] + ([("This lender's own", own)] if own else [])
+        self.fields["field"].choices = [("", "Choose…"), (gettext("The application"), core)] + (
+            [(gettext("This lender's own"), own)] if own else []
+        )
         reasons = rulepack.in_force().reasons["decline"].values()
         self.fields["reason"].choices = [("", "Choose…")] + [(reason.code, reason.text) for reason in reasons]
 
@@ -151,8 +154,8 @@ class KnockOutRuleAdmin(Signed, DeskAdmin):
     list_select_related = ("created_by",)
     fieldsets = (
         (None, {"fields": ("name", "active")}),
-        ("The application is ruled out where", {"fields": ("field", ("operator", "value"))}),
-        ("What the applicant is told", {"fields": ("reason",)}),
+        (_("The application is ruled out where"), {"fields": ("field", ("operator", "value"))}),
+        (_("What the applicant is told"), {"fields": ("reason",)}),
     )
     empty_title = _("No knock-out rules")
     empty_text = _("A rule here advises to decline whatever the score is, for instance: income is below 12000.")

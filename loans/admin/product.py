@@ -20,7 +20,7 @@ class LoanProductAdmin(DeskAdmin):
         (None, {"fields": ("name", "code", "active")}),
         (
             "Amounts",
-            {"fields": (("minimum_amount", "maximum_amount"),), "description": "Applications outside are refused when they come in."},
+            {"fields": (("minimum_amount", "maximum_amount"),), "description": _("Applications outside are refused when they come in.")},
         ),
     )
     empty_title = _("No products yet")

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -26,18 +27,18 @@ from loans.services import promotion, registry
 
 TITLES = {
     "auc_margin": "AUC margin",
-    "brier_margin": "Brier margin",
+    "brier_margin": _("Brier margin"),
     "oe_margin": "O/E margin",
-    "impact_margin": "Fairness margin",
-    "reasons_agreement": "Reasons in common",
-    "least_rows": "Loans, at least",
-    "least_defaults": "Defaults, at least",
-    "shadow_days": "Days in shadow",
-    "shadow_scores": "Scores in shadow",
-    "shadow_at_once": "Shadow at once",
-    "held_back": "Left for judging",
-    "valid_days": "Valid for (days)",
-    "automatic": "By rule, without a person",
+    "impact_margin": _("Fairness margin"),
+    "reasons_agreement": _("Reasons in common"),
+    "least_rows": _("Loans, at least"),
+    "least_defaults": _("Defaults, at least"),
+    "shadow_days": _("Days in shadow"),
+    "shadow_scores": _("Scores in shadow"),
+    "shadow_at_once": _("Shadow at once"),
+    "held_back": _("Left for judging"),
+    "valid_days": _("Valid for (days)"),
+    "automatic": _("By rule, without a person"),
 }
 TONES = {"open": "info", "failed": "danger", "approved": "success", "refused": "default"}
 FINDING_TONES = {"passed": "success", "failed": "danger", "look": "warning"}
@@ -83,7 +84,9 @@ class PromotionCheckAdmin(ReadOnly, DeskAdmin):
             "looks": any(one.status == "look" for one in found.findings.all()),
             "asked_by": who(found.requested_by),
             "trained_by": who(found.version.created_by),
-            "decided_by": "a rule of the promotion policy" if found.automatic and found.decided_by is None else who(found.decided_by),
+            "decided_by": gettext("a rule of the promotion policy")
+            if found.automatic and found.decided_by is None
+            else who(found.decided_by),
             "limits": limits_shown(found),
             "comparison": comparison_page(evidence) if evidence and "swap" in evidence else None,
             "synthetic": SYNTHETIC if found.version.synthetic else "",
@@ -98,7 +101,7 @@ class PromotionCheckAdmin(ReadOnly, DeskAdmin):
     def approve_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         def approve(found: PromotionCheck, reason: str) -> str:
             version = promotion.approve(found, by=request.user, reason=reason)
-            return f"{version} serves from now on. Applications that are scored already keep their scores."
+            return gettext("%(version)s serves from now on. Applications that are scored already keep their scores.") % {"version": version}
 
         return self._end(request, object_id, approve)
 
@@ -106,7 +109,7 @@ class PromotionCheckAdmin(ReadOnly, DeskAdmin):
     def refuse_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         def refuse(found: PromotionCheck, reason: str) -> str:
             promotion.refuse(found, by=request.user, reason=reason)
-            return f"Refused: {found.against} goes on serving."
+            return gettext("Refused: %(against)s goes on serving.") % {"against": found.against}
 
         return self._end(request, object_id, refuse)
 
@@ -118,7 +121,11 @@ class PromotionCheckAdmin(ReadOnly, DeskAdmin):
             return self.gone(request, str(object_id))
         reason = request.POST.get("reason", "").strip()
         if not reason or len(reason) > LONGEST_REASON:
-            words = "Say why: it is kept with the decision." if not reason else f"At most {LONGEST_REASON} characters."
+            words = (
+                gettext("Say why: it is kept with the decision.")
+                if not reason
+                else gettext("At most %(longest_reason)s characters.") % {"longest_reason": LONGEST_REASON}
+            )
             return self.told(request, found, words, messages.ERROR)
         try:
             words = end(found, reason)
@@ -169,13 +176,13 @@ class PromotionPolicyAdmin(Signed, DeskAdmin):
     list_filter_submit = False
     list_select_related = ("created_by",)
     fieldsets = (
-        ("Of which kind, from when, and why", {"fields": ("kind", "effective_from", "reason")}),
+        (_("Of which kind, from when, and why"), {"fields": ("kind", "effective_from", "reason")}),
         (
-            "How much worse is still no worse",
+            _("How much worse is still no worse"),
             {"fields": (("auc_margin", "brier_margin"), ("oe_margin", "impact_margin"), "reasons_agreement")},
         ),
-        ("On what it is judged", {"fields": (("least_rows", "least_defaults"), "held_back")}),
-        ("In shadow before", {"fields": (("shadow_days", "shadow_scores"), "shadow_at_once")}),
+        (_("On what it is judged"), {"fields": (("least_rows", "least_defaults"), "held_back")}),
+        (_("In shadow before"), {"fields": (("shadow_days", "shadow_scores"), "shadow_at_once")}),
         ("Approval", {"fields": ("valid_days", "automatic")}),
     )
     empty_title = _("No promotion policy of your own yet")

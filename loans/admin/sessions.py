@@ -13,6 +13,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.forms import AuthenticationForm
 
 from loans.services import logins, second_factor
@@ -24,8 +26,8 @@ class LoginForm(AuthenticationForm):
     """Password and code are checked together: who fails learns nothing about which of them was wrong."""
 
     code = forms.CharField(
-        label="Code from your authenticator app", max_length=12, required=False,
-        help_text="Only where you have set one up.",
+        label=gettext_lazy("Code from your authenticator app"), max_length=12, required=False,
+        help_text=gettext_lazy("Only where you have set one up."),
         widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
     )  # fmt: skip
 
@@ -53,7 +55,7 @@ class RolesMiddleware:
             if known is not None and known != now:
                 logout(request)
                 if request.path_info.startswith("/admin/"):
-                    messages.info(request, "Your roles were changed. Log in again.")
+                    messages.info(request, _("Your roles were changed. Log in again."))
                     return HttpResponseRedirect(reverse("admin:login"))
             elif self._lacks_factor(request):
                 return HttpResponseRedirect(reverse("second_factor"))
@@ -71,16 +73,16 @@ def second_factor_view(request: HttpRequest) -> HttpResponse:
     user, problem = request.user, ""
     if request.method == "POST":
         if second_factor.accept(user, request.POST.get("code", "")[:20], confirm=True):
-            messages.success(request, "Your second factor is set up. The next login asks for a code.")
+            messages.success(request, _("Your second factor is set up. The next login asks for a code."))
             return HttpResponseRedirect(reverse("admin:index"))
-        problem = "This is not the code of now. Is the clock of your phone right?"
+        problem = _("This is not the code of now. Is the clock of your phone right?")
         factor = user.second_factor if hasattr(user, "second_factor") else second_factor.begin(user)
     else:
         factor = second_factor.begin(user)
     done = factor.confirmed_at is not None
     context = {
         **admin.site.each_context(request),
-        "title": "Second factor",
+        "title": _("Second factor"),
         "done": factor.confirmed_at,
         "secret": "" if done else " ".join(factor.secret[at : at + 4] for at in range(0, len(factor.secret), 4)),
         "address": "" if done else second_factor.address(factor),

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -67,14 +68,14 @@ class TableEditAdmin(ReadOnly, DeskAdmin):
                 try:
                     wanted = [table_edits.Wanted(*cell) for cell in model_tables.read_form(version, key, unit, posted)]
                     if not wanted:
-                        raise table_edits.EditRefused("No cell is changed: write a new value into at least one.")
+                        raise table_edits.EditRefused(gettext("No cell is changed: write a new value into at least one."))
                     edit = table_edits.propose(
                         version, wanted, reason=request.POST.get("reason", ""), keep_level="keep_level" in request.POST, by=request.user
                     )
                 except (table_edits.EditRefused, ValueError) as refusal:
                     problem = str(refusal)
                 else:
-                    text = "Proposed. Below is what it does; a second person has to decide, and nothing changes until then."
+                    text = gettext("Proposed. Below is what it does; a second person has to decide, and nothing changes until then.")
                     return self.told(request, edit, text)
             table = model_tables.editable(version, key, unit, posted)
         except (model_tables.NoTables, ArtifactError, OSError) as refusal:
@@ -104,7 +105,9 @@ class TableEditAdmin(ReadOnly, DeskAdmin):
 
     @post_only
     def approve_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return self._decide(request, object_id, table_edits.approve, "Approved: {result} is a candidate now, to be promoted as any other.")
+        return self._decide(
+            request, object_id, table_edits.approve, gettext("Approved: {result} is a candidate now, to be promoted as any other.")
+        )
 
     @post_only
     def reject_view(self, request: HttpRequest, object_id: int) -> HttpResponse:

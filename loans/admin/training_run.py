@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
@@ -66,14 +67,16 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
             "held_back": (report.get("held_back") or {}).get("in_words", ""),
             "facts": [
                 ("Kind", run.get_kind_display()),
-                ("Loans learned from", whole(run.rows) if run.rows else "–"),
+                (gettext("Loans learned from"), whole(run.rows) if run.rows else "–"),
                 ("Time", seconds(run.seconds)),
-                ("Peak memory", f"{whole(run.peak_memory_mb)} MB" if run.peak_memory_mb else "–"),
+                (gettext("Peak memory"), f"{whole(run.peak_memory_mb)} MB" if run.peak_memory_mb else "–"),
                 ("Attempts", str(run.attempts)),
                 ("Seed", str(run.seed)),
                 (
-                    "Started by",
-                    (run.started_by.get_full_name() or run.started_by.get_username()) if run.started_by else "the schedule or a command",
+                    gettext("Started by"),
+                    (run.started_by.get_full_name() or run.started_by.get_username())
+                    if run.started_by
+                    else gettext("the schedule or a command"),
                 ),
             ],
         }
@@ -85,9 +88,11 @@ class TrainingRunAdmin(ReadOnly, Progressing, DeskAdmin):
         if run is None:
             return self.gone(request, str(object_id))
         if not run.is_active:
-            return self.told(request, run, f"It is over already: {run.get_state_display().lower()}.", messages.WARNING)
+            return self.told(
+                request, run, gettext("It is over already: %(lower)s.") % {"lower": run.get_state_display().lower()}, messages.WARNING
+            )
         training.cancel(run, by=request.user)
-        return self.told(request, run, "Asked to stop. Nothing of this training is kept.")
+        return self.told(request, run, gettext("Asked to stop. Nothing of this training is kept."))
 
     @display(description=_("Training"), ordering="pk")
     def run_shown(self, obj: TrainingRun) -> str:

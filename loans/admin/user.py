@@ -9,6 +9,8 @@ from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from unfold.admin import StackedInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
@@ -27,7 +29,7 @@ class OfficerProfileInline(StackedInline):
 
     model = OfficerProfile
     can_delete = False
-    verbose_name = verbose_name_plural = "At the desk"
+    verbose_name = verbose_name_plural = gettext_lazy("At the desk")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "branch":
@@ -60,7 +62,7 @@ class UserAdmin(BaseUserAdmin, DeskAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "groups":
             kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget
-            kwargs["help_text"] = "Roles: each gives its permissions."
+            kwargs["help_text"] = _("Roles: each gives its permissions.")
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import display
@@ -130,9 +131,9 @@ class WebhookDeliveryAdmin(ReadOnly, DeskAdmin):
         if delivery is None:
             return self.gone(request, str(object_id))
         if not webhooks.replay(delivery):
-            return self.told(request, delivery, "It waits to be sent anyhow.", messages.WARNING)
+            return self.told(request, delivery, gettext("It waits to be sent anyhow."), messages.WARNING)
         audit.record("webhook.replayed", actor=request.user, subject=delivery)
-        return self.told(request, delivery, "It goes out again within seconds, under the same id.")
+        return self.told(request, delivery, gettext("It goes out again within seconds, under the same id."))
 
     @display(description=_("State"))
     def state_shown(self, obj: WebhookDelivery) -> SafeString:

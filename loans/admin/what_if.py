@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 
 from loans.models import LoanApplication
 from loans.models.fields import APPLICATION_FIELDS
@@ -52,9 +53,9 @@ def answer(application: LoanApplication) -> Answer:
     try:
         found = what_if(application)
     except registry.NoChampion:
-        return Answer("No model serves yet, so nothing can be tried out.", [], [])
+        return Answer(_("No model serves yet, so nothing can be tried out."), [], [])
     except (ArtifactError, OSError):
-        return Answer("The model in service can't be read, so nothing can be tried out. Tell whoever runs this desk.", [], [])
+        return Answer(_("The model in service can't be read, so nothing can be tried out. Tell whoever runs this desk."), [], [])
     ways = [_way(proposal, found.probability) for proposal in found.proposals]
     return Answer(_text(found), ways, [KnockOut.of(row) for row in found.knock_outs], found.version, help=_help(found))
 
@@ -63,24 +64,32 @@ def _text(found: WhatIf) -> str:
     here, cut = percent(found.probability), percent(found.cutoff)
     if found.probability < found.cutoff:
         if found.knock_outs:
-            return f"The score is not what stands against it: {here} is below the {cut} up to which is approved."
-        return f"Nothing has to change: {here} is below the {cut} up to which is approved."
+            return _("The score is not what stands against it: %(here)s is below the %(cut)s up to which is approved.") % {
+                "here": here,
+                "cut": cut,
+            }
+        return _("Nothing has to change: %(here)s is below the %(cut)s up to which is approved.") % {"here": here, "cut": cut}
     if not found.proposals:
-        text = f"No feasible change brings it from {here} to below {cut}, up to which is approved."
+        text = _("No feasible change brings it from %(here)s to below %(cut)s, up to which is approved.") % {"here": here, "cut": cut}
         if found.lowest < found.cutoff:
-            return f"{text} Some would, but they run into a knock-out rule."
-        return f"{text} The lowest that was reached is {percent(found.lowest)}."
-    ways = "One way" if len(found.proposals) == 1 else f"{('Two', 'Three')[min(len(found.proposals), 3) - 2]} ways"
-    return f"{ways} from {here} to below {cut}, up to which is approved; the nearest first."
+            return _("%(text)s Some would, but they run into a knock-out rule.") % {"text": text}
+        return _("%(text)s The lowest that was reached is %(lowest)s.") % {"text": text, "lowest": percent(found.lowest)}
+    ways = _("One way") if len(found.proposals) == 1 else f"{('Two', 'Three')[min(len(found.proposals), 3) - 2]} ways"
+    return _("%(ways)s from %(here)s to below %(cut)s, up to which is approved; the nearest first.") % {
+        "ways": ways,
+        "here": here,
+        "cut": cut,
+    }
 
 
 def _help(found: WhatIf) -> str:
     if not found.proposals:
-        return f"Scored by {found.version} as the application stands, under the policy in force."
-    return (
-        f"Each was scored by {found.version} as a changed application. Only what an applicant can change was moved, up to what other "
-        "applicants have; a new application with these values would get that score, provided nothing else changes."
-    )
+        return _("Scored by %(version)s as the application stands, under the policy in force.") % {"version": found.version}
+    return _(
+        "Each was scored by %(version)s as a changed application. Only what an applicant can change was moved, up "
+        "to what other applicants have; a new application with these values would get that score, provided "
+        "nothing else changes."
+    ) % {"version": found.version}
 
 
 def _way(proposal: dict[str, Any], before: float) -> Way:
@@ -114,9 +123,12 @@ class WhatIfPage:
         application = self.seen_or_refused(request, str(object_id))
         part = "part" in request.GET
         if application is None:
-            return HttpResponse("It is not there any more.", status=404) if part else self.gone(request, str(object_id))
+            return HttpResponse(_("It is not there any more."), status=404) if part else self.gone(request, str(object_id))
         context = {"original": application, "answer": answer(application), "decided": not application.is_undecided}
         if part:
             return render(request, "admin/loans/loanapplication/what_if_answer.html", context)
-        context |= {"title": f"What would change the outcome of {application}?", "application_url": self.page_of(application)}
+        context |= {
+            "title": _("What would change the outcome of %(application)s?") % {"application": application},
+            "application_url": self.page_of(application),
+        }
         return self.render(request, "admin/loans/loanapplication/what_if.html", context)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.utils.translation import gettext as _
+
 from loans.models import AmountEstimate, LoanApplication, ModelKind, ModelState, ModelVersion
 from loans.queries.words import money
 
@@ -30,24 +32,26 @@ def amounts(application: LoanApplication) -> Amounts | None:
         if not application.is_undecided:
             return None
         if not ModelVersion.objects.filter(kind=ModelKind.LOAN_AMOUNT, state=ModelState.CHAMPION).exists():
-            return Amounts(None, "No amount model serves yet.", asked, [], trainable=True)
-        return Amounts(None, "No range yet: one comes with the next score.", asked, [])
+            return Amounts(None, _("No amount model serves yet."), asked, [], trainable=True)
+        return Amounts(None, _("No range yet: one comes with the next score."), asked, [])
     low, middle, high = (money(value) for value in (estimate.low, estimate.middle, estimate.high))
 
     def said(value: Decimal, text: str) -> str:
-        return "Lowered to what the affordability rule allows." if estimate.capped and value == estimate.cap else text
+        return _("Lowered to what the affordability rule allows.") if estimate.capped and value == estimate.cap else text
 
     lines = [
-        ("Low end", low, said(estimate.low, "One in ten applicants like this one carried less.")),
-        ("Middle", middle, said(estimate.middle, "Half carried more, half less.")),
-        ("High end", high, said(estimate.high, "One in ten carried more.")),
-        ("Asked for", asked, f"{_where(application, estimate).capitalize()}."),
+        (_("Low end"), low, said(estimate.low, _("One in ten applicants like this one carried less."))),
+        ("Middle", middle, said(estimate.middle, _("Half carried more, half less."))),
+        (_("High end"), high, said(estimate.high, _("One in ten carried more."))),
+        (_("Asked for"), asked, f"{_where(application, estimate).capitalize()}."),
     ]
     if estimate.cap is None:
-        cap = "No cap: the income is not known."
+        cap = _("No cap: the income is not known.")
     else:
-        cap = f"The affordability rule allows at most {money(estimate.cap)}: all debt payments together within a fixed share of the income."
-        lines.append(("Cap", money(estimate.cap), "What the affordability rule allows at most."))
+        cap = _("The affordability rule allows at most %(cap)s: all debt payments together within a fixed share of the income.") % {
+            "cap": money(estimate.cap)
+        }
+        lines.append(("Cap", money(estimate.cap), _("What the affordability rule allows at most.")))
     return Amounts(
         estimate=estimate,
         text=f"{asked} asked for: {_where(application, estimate)}.",
@@ -61,9 +65,9 @@ def amounts(application: LoanApplication) -> Amounts | None:
 def _where(application: LoanApplication, estimate: AmountEstimate) -> str:
     amount = application.amount
     if estimate.cap is not None and amount > estimate.cap:
-        return "above what the affordability rule allows"
+        return _("above what the affordability rule allows")
     if amount > estimate.high:
-        return "above the range"
+        return _("above the range")
     if amount < estimate.low:
-        return "below the range"
-    return "within the range, " + ("above its middle" if amount > estimate.middle else "not above its middle")
+        return _("below the range")
+    return _("within the range, ") + (_("above its middle") if amount > estimate.middle else _("not above its middle"))

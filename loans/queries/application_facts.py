@@ -5,21 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from loans.models import AttributeDefinition, LoanApplication
 from loans.models.fields import APPLICATION_FIELDS
 from loans.queries.words import NOT_GIVEN, code, figure, fixed, money, months, percent, whole
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Loan", ("amount", "term_months", "product", "purpose", "purpose_text", "channel")),
-    ("Income and employment", ("annual_income", "debt_to_income", "employment_status", "employment_months", "home_ownership", "region")),
     (
-        "Credit history",
+        gettext_lazy("Income and employment"),
+        ("annual_income", "debt_to_income", "employment_status", "employment_months", "home_ownership", "region"),
+    ),
+    (
+        gettext_lazy("Credit history"),
         (
-            "credit_score", "credit_history_months", "open_accounts", "total_accounts", "delinquencies_24m", "months_since_delinquency",
-            "public_records", "inquiries_6m", "revolving_balance", "revolving_utilisation",
+            "credit_score",
+            "credit_history_months",
+            "open_accounts",
+            "total_accounts",
+            "delinquencies_24m",
+            "months_since_delinquency",
+            "public_records",
+            "inquiries_6m",
+            "revolving_balance",
+            "revolving_utilisation",
         ),
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -81,20 +95,24 @@ def affordability(application: LoanApplication) -> list[Fact]:
     instalment = amount / term if term else None
     monthly = income / 12 if income else None
     facts = [
-        fact("Amount per month", money(round(instalment)) if instalment else "", help="Amount ÷ term, without interest."),
-        fact("Income per month", money(round(monthly)) if monthly else "", help="Annual income ÷ 12, before tax."),
+        fact(_("Amount per month"), money(round(instalment)) if instalment else "", help=_("Amount ÷ term, without interest.")),
+        fact(_("Income per month"), money(round(monthly)) if monthly else "", help=_("Annual income ÷ 12, before tax.")),
         fact(
-            "Share of income",
+            _("Share of income"),
             percent(float(instalment / monthly)) if instalment and monthly else "",
-            help="Amount per month ÷ income per month.",
+            help=_("Amount per month ÷ income per month."),
         ),
     ]
     dti = application.debt_to_income
-    facts.append(fact("Debt to income today", percent(dti) if dti is not None else "", help="As stated, before this loan."))
+    facts.append(fact(_("Debt to income today"), percent(dti) if dti is not None else "", help=_("As stated, before this loan.")))
     if dti is not None and instalment and monthly:
-        facts.append(fact("Both together", percent(dti + float(instalment / monthly)), help="Debt to income today + share of income."))
+        facts.append(
+            fact(_("Both together"), percent(dti + float(instalment / monthly)), help=_("Debt to income today + share of income."))
+        )
     facts.append(
-        fact("Amount ÷ annual income", fixed(float(amount / income), 2) if income else "", help="How many years' income is asked for.")
+        fact(
+            _("Amount ÷ annual income"), fixed(float(amount / income), 2) if income else "", help=_("How many years' income is asked for.")
+        )
     )
     return facts
 
@@ -118,5 +136,5 @@ def groups(application: LoanApplication, definitions: dict[str, AttributeDefinit
         ]
         undeclared = [fact(code(name), shown(value)) for name, value in sorted(own.items()) if name not in definitions]
         if known or undeclared:
-            made.append(Group("This lender's own", known + undeclared))
+            made.append(Group(_("This lender's own"), known + undeclared))
     return made

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext, gettext_lazy
+
 from loans.models import (
     AttributeDefinition,
     AuditEvent,
@@ -101,7 +103,8 @@ def application_page(application: LoanApplication, visible: Any, *, now: datetim
     value = worth(ModelVersion.objects.get(pk=latest.model_version_id)) if latest else None
     return Page(
         application=application,
-        name=(applicant.name if applicant else "") or ("" if personal_data else "Applicant (personal data not shown to your role)"),
+        name=(applicant.name if applicant else "")
+        or ("" if personal_data else gettext("Applicant (personal data not shown to your role)")),
         headline=headline(application),
         age=age(application.submitted_at, now),
         status=application.get_status_display(),
@@ -138,30 +141,43 @@ def headline(application: LoanApplication) -> str:
 
 def _no_score(application: LoanApplication, job: ScoringJob | None) -> NoScore:
     if application.status == Status.HISTORICAL:
-        return NoScore("No score", "It was decided before Loandesk and came in as history to learn from.", may_ask=False)
+        return NoScore(gettext("No score"), gettext("It was decided before Loandesk and came in as history to learn from."), may_ask=False)
     if not application.is_undecided:
         if application.default_probability is not None:
             return NoScore(
-                "Its score is in the archive", "It was decided long ago; what the score rested on is kept in a file.", may_ask=False
+                gettext("Its score is in the archive"),
+                gettext("It was decided long ago; what the score rested on is kept in a file."),
+                may_ask=False,
             )
-        return NoScore("No score", "It was decided without one.", may_ask=False)
+        return NoScore(gettext("No score"), gettext("It was decided without one."), may_ask=False)
     if job is not None and job.state == ScoringState.FAILED:
         return NoScore(
-            "It could not be scored",
-            f"{job.attempts} attempts failed, so it is yours to judge. A new attempt helps once the cause is mended; "
-            "it can be referred or declined without a score.",
+            gettext("It could not be scored"),
+            gettext(
+                "%(attempts)s attempts failed, so it is yours to judge. A new attempt helps once the cause is mended; it "
+                "can be referred or declined without a score."
+            )
+            % {"attempts": job.attempts},
             may_ask=True,
         )
     if ModelVersion.objects.champion() is None:
         return NoScore(
-            "No model serves yet", "As soon as a model is trained and promoted, this application is scored.", may_ask=job is None
+            gettext("No model serves yet"),
+            gettext("As soon as a model is trained and promoted, this application is scored."),
+            may_ask=job is None,
         )
     if job is not None and job.state in (ScoringState.PENDING, ScoringState.RUNNING):
-        tried = f" {job.attempts} attempt{'s' if job.attempts != 1 else ''} so far." if job.attempts else ""
-        return NoScore(
-            "Waiting for its score", f"Usually a matter of seconds: this page shows it when you load it again.{tried}", may_ask=False
+        tried = (
+            gettext(" %(attempts)s attempt%(more)s so far.") % {"attempts": job.attempts, "more": "s" if job.attempts != 1 else ""}
+            if job.attempts
+            else ""
         )
-    return NoScore("No score yet", "Nobody has asked for one.", may_ask=True)
+        return NoScore(
+            gettext("Waiting for its score"),
+            gettext("Usually a matter of seconds: this page shows it when you load it again.%(tried)s") % {"tried": tried},
+            may_ask=False,
+        )
+    return NoScore(gettext("No score yet"), gettext("Nobody has asked for one."), may_ask=True)
 
 
 def _events(application: LoanApplication, predictions: list[Prediction], decisions: list[Decision], job: ScoringJob | None) -> list[Event]:
@@ -173,11 +189,18 @@ def _events(application: LoanApplication, predictions: list[Prediction], decisio
         for each in predictions
     ]
     if job is not None and job.state == ScoringState.FAILED and job.finished_at:
-        events.append(Event(job.finished_at, "Given to a person", f"after {job.attempts} attempts to score it", icon="person_alert"))
+        events.append(
+            Event(
+                job.finished_at,
+                gettext("Given to a person"),
+                gettext("after %(attempts)s attempts to score it") % {"attempts": job.attempts},
+                icon="person_alert",
+            )
+        )
     events += [
         Event(
             each.created_at,
-            DECIDED[each.outcome] + (" against the advice" if each.override else ""),
+            DECIDED[each.outcome] + (gettext(" against the advice") if each.override else ""),
             each.reason_text,
             _who(each.officer) + (f" and {_who(each.second)}" if each.second else ""),
             each.note,
@@ -196,16 +219,16 @@ def _events(application: LoanApplication, predictions: list[Prediction], decisio
 
 
 AUDITED = {
-    "applicant.viewed": ("Looked at", "visibility"),
-    "application.viewed": ("Looked at", "visibility"),
+    "applicant.viewed": (gettext_lazy("Looked at"), "visibility"),
+    "application.viewed": (gettext_lazy("Looked at"), "visibility"),
     "application.claimed": ("Taken", "back_hand"),
-    "application.released": ("Given back", "undo"),
-    "notice.revised": ("Notice corrected", "edit_note"),
-    "notice.sent": ("Notice sent", "mail"),
-    "document.added": ("Document added", "attach_file"),
-    "document.opened": ("Document opened", "visibility"),
-    "document.deleted": ("Document deleted", "delete"),
-    "applicant.erased": ("Personal data erased", "delete"),
+    "application.released": (gettext_lazy("Given back"), "undo"),
+    "notice.revised": (gettext_lazy("Notice corrected"), "edit_note"),
+    "notice.sent": (gettext_lazy("Notice sent"), "mail"),
+    "document.added": (gettext_lazy("Document added"), "attach_file"),
+    "document.opened": (gettext_lazy("Document opened"), "visibility"),
+    "document.deleted": (gettext_lazy("Document deleted"), "delete"),
+    "applicant.erased": (gettext_lazy("Personal data erased"), "delete"),
 }
 VIEWED = ("applicant.viewed", "application.viewed")
 MOST_AUDITED = 100
@@ -225,13 +248,13 @@ def _audited(application: LoanApplication) -> list[Event]:
         first, many = looks.get(key, (row.at, 0))
         looks[key] = (first, many + 1)
     events += [
-        Event(at, "Looked at", f"{many} times that day" if many > 1 else "", who, icon="visibility")
+        Event(at, gettext("Looked at"), gettext("%(many)s times that day") % {"many": many} if many > 1 else "", who, icon="visibility")
         for (who, _), (at, many) in looks.items()
     ]
     return events
 
 
-DECIDED = {"approve": "Approved", "decline": "Declined", "refer": "Referred", "counter": "Offered other terms"}
+DECIDED = {"approve": "Approved", "decline": "Declined", "refer": "Referred", "counter": gettext_lazy("Offered other terms")}
 
 
 def _who(user: Any) -> str:

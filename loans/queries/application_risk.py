@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext, gettext_lazy
+
 from loans.models import BaselineKind, LoanApplication, Prediction
 from loans.queries.application_facts import field_value
 from loans.queries.model_page import Worth
@@ -78,8 +80,8 @@ class Risk:
 
 
 COMPARED_WITH = {
-    BaselineKind.ALL: "the average of all applicants that the model learned from",
-    BaselineKind.AT_CUTOFF: "the average of the applicants who would only just be approved",
+    BaselineKind.ALL: gettext_lazy("the average of all applicants that the model learned from"),
+    BaselineKind.AT_CUTOFF: gettext_lazy("the average of the applicants who would only just be approved"),
 }
 
 
@@ -89,12 +91,12 @@ def risk(prediction: Prediction, value: Worth | None, application: LoanApplicati
     average = value.portfolio if value and value.portfolio else baseline
     policy = prediction.policy
     cuts = (
-        [("Approve below", policy.approve_below), ("Decline from", policy.decline_from)]
+        [(gettext("Approve below"), policy.approve_below), (gettext("Decline from"), policy.decline_from)]
         if policy
-        else [("The model's cut", value.cut if value else None)]
+        else [(gettext("The model's cut"), value.cut if value else None)]
     )
     if policy and policy.approve_below == policy.decline_from:
-        cuts = [("The policy's cut", policy.decline_from)]
+        cuts = [(gettext("The policy's cut"), policy.decline_from)]
     reasons = [row for row in prediction.reasons or [] if isinstance(row, dict)]
     longest = max((abs(row.get("effect") or 0.0) for row in reasons), default=0.0) or 1.0
 
@@ -123,7 +125,7 @@ def risk(prediction: Prediction, value: Worth | None, application: LoanApplicati
     parts = sorted((prediction.contributions or {}).items(), key=lambda item: -abs(item[1]))
     most = max((abs(amount) for _, amount in parts), default=0.0) or 1.0
     # Room to the right of the longest, so that 100 % of the width is never mistaken for 100 % of risk.
-    compared = [("This applicant", p, True), ("Portfolio average", average, False)]
+    compared = [(gettext("This applicant"), p, True), (gettext("Portfolio average"), average, False)]
     compared += [(label, cut, False) for label, cut in cuts if cut is not None]
     reach = max(share for _, share, _ in compared) * 1.15 or 1.0
     many, of = out_of(p)
@@ -141,14 +143,14 @@ def risk(prediction: Prediction, value: Worth | None, application: LoanApplicati
             bar(labels.get(name, code(name)), amount, p - expit(z - amount), most, field_value(application, name)) for name, amount in parts
         ],
         comparisons=[Comparison(label, percent(share), round(100 * share / reach, 1), mine) for label, share, mine in compared],
-        times_average=f"{fixed(p / average, 1)} times the portfolio average" if average > 0 else "",
+        times_average=gettext("%(number)s times the portfolio average") % {"number": fixed(p / average, 1)} if average > 0 else "",
         baseline=percent(baseline),
         compared_with=COMPARED_WITH[BaselineKind(prediction.baseline_kind)],
         advice=advised(prediction, value),
     )
 
 
-ADVICE = {"approve": ("Approve", "success"), "refer": ("Look closer", "warning"), "decline": ("Decline", "danger")}
+ADVICE = {"approve": ("Approve", "success"), "refer": (gettext_lazy("Look closer"), "warning"), "decline": ("Decline", "danger")}
 
 
 def advised(prediction: Prediction, value: Worth | None) -> Advised | None:
@@ -159,17 +161,31 @@ def advised(prediction: Prediction, value: Worth | None) -> Advised | None:
     knock_outs = [KnockOut.of(row) for row in prediction.knock_outs or [] if isinstance(row, dict)]
     policy, here = prediction.policy, percent(prediction.probability)
     if knock_outs:
-        text = "A knock-out rule decided, not the score."
+        text = gettext("A knock-out rule decided, not the score.")
     elif policy is None:
-        cut = percent(value.cut) if value and value.cut is not None else "the break-even"
-        side = "below" if prediction.advice == "approve" else "at or above"
-        text = f"{here} is {side} {cut}, where a loan is expected to earn nothing. No policy is written yet."
+        cut = percent(value.cut) if value and value.cut is not None else gettext("the break-even")
+        side = "below" if prediction.advice == "approve" else gettext("at or above")
+        text = gettext("%(here)s is %(side)s %(cut)s, where a loan is expected to earn nothing. No policy is written yet.") % {
+            "here": here,
+            "side": side,
+            "cut": cut,
+        }
     elif prediction.advice == "refer":
-        text = f"{here} lies between the policy's {percent(policy.approve_below)} and {percent(policy.decline_from)}."
+        text = gettext("%(here)s lies between the policy's %(approve_below)s and %(decline_from)s.") % {
+            "here": here,
+            "approve_below": percent(policy.approve_below),
+            "decline_from": percent(policy.decline_from),
+        }
     elif prediction.advice == "approve":
-        text = f"{here} is below the {percent(policy.approve_below)} up to which the policy approves."
+        text = gettext("%(here)s is below the %(approve_below)s up to which the policy approves.") % {
+            "here": here,
+            "approve_below": percent(policy.approve_below),
+        }
     else:
-        text = f"{here} is at or above the {percent(policy.decline_from)} from which the policy declines."
+        text = gettext("%(here)s is at or above the %(decline_from)s from which the policy declines.") % {
+            "here": here,
+            "decline_from": percent(policy.decline_from),
+        }
     return Advised(prediction.advice, label, tone, text, knock_outs)
 
 

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from loans.queries.report import Interval, dig, number_of, rows_of
 from loans.queries.words import code, number, percent, signed
 
 FIGURES = (
-    ("auc", "AUC", 4, "How often a defaulter scores above a repayer; .5 is a coin."),
-    ("ks", "KS", 3, "The most that the two groups are apart."),
-    ("brier", "Brier score", 4, "Mean squared error; less is better."),
-    ("log_loss", "Log-loss", 4, "Less is better."),
+    ("auc", "AUC", 4, gettext_lazy("How often a defaulter scores above a repayer; .5 is a coin.")),
+    ("ks", "KS", 3, gettext_lazy("The most that the two groups are apart.")),
+    ("brier", gettext_lazy("Brier score"), 4, gettext_lazy("Mean squared error; less is better.")),
+    ("log_loss", "Log-loss", 4, gettext_lazy("Less is better.")),
     ("oe", "Observed / expected", 2, "1 is exact."),
-    ("slope", "Calibration slope", 2, "1 is exact; below, the probabilities are too extreme."),
-    ("profit", "Profit", 4, "As a share of all that was applied for, under the margin and loss of the policy."),
+    ("slope", gettext_lazy("Calibration slope"), 2, gettext_lazy("1 is exact; below, the probabilities are too extreme.")),
+    ("profit", "Profit", 4, gettext_lazy("As a share of all that was applied for, under the margin and loss of the policy.")),
 )
 ADVICE = {"approve": "approve", "refer": "look closer", "decline": "decline"}
 
@@ -73,7 +76,10 @@ def comparison_page(found: dict[str, Any]) -> ComparisonPage:
         defaults=number(int(number_of(found.get("defaults")) or 0)),
         window=f"{start} to {end}" if start and end else "no applications",
         left_out=number(int(number_of(found.get("left_out")) or 0)) if found.get("left_out") else "",
-        learned_from=[f"{row.get('name')} learned from {number(row.get('rows'))} of these" for row in rows_of(found.get("learned_from"))],
+        learned_from=[
+            _("%(row)s learned from %(number)s of these") % {"row": row.get("name"), "number": number(row.get("rows"))}
+            for row in rows_of(found.get("learned_from"))
+        ],
         figures=[
             _figure(dig(found, "figures", name), label, digits, help)
             for name, label, digits, help in FIGURES
@@ -83,17 +89,26 @@ def comparison_page(found: dict[str, Any]) -> ComparisonPage:
         reliability=[rows_of(curve) for curve in calibration] if len(calibration) == 2 else [],
         swaps=[_cell(row) for row in rows_of(swap.get("cells")) if row.get("rows")],
         swapped=[
-            _fared(f"Approved by {names[1]} alone", swap.get("swapped_in")),
-            _fared(f"Approved by {names[0]} alone", swap.get("swapped_out")),
+            _fared(_("Approved by %(names)s alone") % {"names": names[1]}, swap.get("swapped_in")),
+            _fared(_("Approved by %(names)s alone") % {"names": names[0]}, swap.get("swapped_out")),
         ]
         if swap
         else [],
         different=f"{number(int(different))} of {number(int(rows))} ({percent(different / rows if rows else None)})",
-        approval=f"{names[0]} would approve {rates[0]} (bad rate where known {bad[0]}), {names[1]} {rates[1]} ({bad[1]}).",
+        approval=_("%(names)s would approve %(rates)s (bad rate where known %(bad)s), %(names_2)s %(rates_2)s (%(bad_2)s).")
+        % {"names": names[0], "rates": rates[0], "bad": bad[0], "names_2": names[1], "rates_2": rates[1], "bad_2": bad[1]},
         grades=[_grade(row) for row in rows_of(found.get("grades"))],
         reasons=(
-            f"Of the main reasons of {names[0]}, {percent(number_of(reasons.get('overlap')))} are among the four of {names[1]}; the first "
-            f"reason is the same in {percent(number_of(reasons.get('first_same')))} of the applications."
+            _(
+                "Of the main reasons of %(names)s, %(share)s are among the four of %(names_2)s; the first reason is the "
+                "same in %(share_2)s of the applications."
+            )
+            % {
+                "names": names[0],
+                "share": percent(number_of(reasons.get("overlap"))),
+                "names_2": names[1],
+                "share_2": percent(number_of(reasons.get("first_same"))),
+            }
         ),
         families=[
             {
@@ -104,9 +119,15 @@ def comparison_page(found: dict[str, Any]) -> ComparisonPage:
             for row in rows_of(reasons.get("families"))
         ],
         agreement=(
-            f"Rank correlation {number(number_of(agreement.get('rank_correlation')))}; on average the probabilities are "
-            f"{percent(number_of(agreement.get('mean_difference')), 2)} apart, and {percent(number_of(agreement.get('moved')))} of the "
-            "applications move by more than five percentage points."
+            _(
+                "Rank correlation %(number)s; on average the probabilities are %(share)s apart, and %(share_2)s of the "
+                "applications move by more than five percentage points."
+            )
+            % {
+                "number": number(number_of(agreement.get("rank_correlation"))),
+                "share": percent(number_of(agreement.get("mean_difference")), 2),
+                "share_2": percent(number_of(agreement.get("moved"))),
+            }
         ),
     )
 
@@ -116,7 +137,7 @@ def csv_rows(page: ComparisonPage) -> Iterator[list[str]]:
     yield ["Comparison", page.first, page.second]
     yield ["Window", page.window]
     yield ["Applications", page.rows]
-    yield ["Outcome known", page.known]
+    yield [_("Outcome known"), page.known]
     yield ["Defaults", page.defaults]
     yield []
     yield ["Figure", page.first, page.second, "Difference"]
@@ -125,17 +146,17 @@ def csv_rows(page: ComparisonPage) -> Iterator[list[str]]:
     yield ["Calibration: tenth", f"{page.first} predicted", "observed", f"{page.second} predicted", "observed"]
     yield from ([str(row["tenth"]), *row["cells"]] for row in page.calibration)
     yield []
-    yield ["Advice", "Applications", "Outcome known", "Defaults", "Bad rate", "95% interval"]
+    yield ["Advice", "Applications", _("Outcome known"), "Defaults", _("Bad rate"), "95% interval"]
     yield from (
         [row["title"], row["rows"], row["known"], row["defaults"], row["bad_rate"], row["interval"]] for row in (*page.swapped, *page.swaps)
     )
     yield []
-    yield ["Grade", page.first, page.second, "same", "better", "worse", "Bad rate"]
+    yield ["Grade", page.first, page.second, "same", "better", "worse", _("Bad rate")]
     yield from (
         [row["grade"], row["rows"], row["second"], row["same"], row["better"], row["worse"], row["bad_rate"]] for row in page.grades
     )
     yield []
-    yield ["Reason among the four", page.first, page.second]
+    yield [_("Reason among the four"), page.first, page.second]
     yield from ([row["family"], row["first"], row["second"]] for row in page.families)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
+from django.utils.translation import gettext as _
 
 from loans.models import DemandForecast
 
@@ -72,7 +73,7 @@ def key_text(product: str | None, region: str | None) -> str:
 
 
 def series_title(product: str | None, region: str | None) -> str:
-    return " in ".join(part for part in (product, region) if part) or "All applications"
+    return " in ".join(part for part in (product, region) if part) or _("All applications")
 
 
 def demand_page(vintage: DemandForecast, chosen: str) -> DemandPage:

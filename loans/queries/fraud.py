@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 
 from loans.models import AssessmentState, FlagKind, FraudAssessment, FraudFlag, LoanApplication
 from loans.queries.words import day_of, fixed, moment_of, money, percent, span, whole
@@ -106,16 +107,19 @@ def flags_for(application: LoanApplication, visible: QuerySet[LoanApplication]) 
         return FraudPanel(False, *_not_assessed(assessment), flags=flags)
     score = percent(assessment.score) if assessment.calibrated else fixed(assessment.score, 2)
     text = (
-        f"Probability of fraud {score}, calibrated on investigated cases."
+        gettext("Probability of fraud %(score)s, calibrated on investigated cases.") % {"score": score}
         if assessment.calibrated
-        else f"Suspicion {score} of 1: evidence added up by stated weights. There are too few confirmed cases yet for a probability."
+        else gettext(
+            "Suspicion %(score)s of 1: evidence added up by stated weights. There are too few confirmed cases yet for a probability."
+        )
+        % {"score": score}
     )
     failed = assessment.state != AssessmentState.ASSESSED
     features, traces = assessment.findings()
     return FraudPanel(
         assessed=True,
         title=_title(flags),
-        text=text + (" It is to be assessed anew; this is the earlier result." if failed else ""),
+        text=text + (gettext(" It is to be assessed anew; this is the earlier result.") if failed else ""),
         score=score,
         flags=flags,
         evidence=flags[0].evidence if flags else [],
@@ -131,36 +135,46 @@ def _warnings(application: LoanApplication, assessment: FraudAssessment, feature
     made = []
     hubs, size = features.get("hub_keys") or 0, features.get("component_size") or 0
     if hubs:
-        what = "One of its identifiers is" if hubs == 1 else f"{hubs:g} of its identifiers are"
+        what = gettext("One of its identifiers is") if hubs == 1 else gettext("%(hubs)s of its identifiers are") % {"hubs": f"{hubs:g}"}
         made.append(
-            f"{what} shared by more than {HUB_LIMIT} earlier applications, as a payroll office's phone is: these are counted, and linked to"
-            " nobody."
+            gettext(
+                "%(what)s shared by more than %(hub_limit)s earlier applications, as a payroll office's phone is: these "
+                "are counted, and linked to nobody."
+            )
+            % {"what": what, "hub_limit": HUB_LIMIT}
         )
     if size > COMPONENT_LIMIT:
-        made.append(f"Its connected group is larger than {COMPONENT_LIMIT} applications: its age and its frauds were not looked at.")
+        made.append(
+            gettext("Its connected group is larger than %(component_limit)s applications: its age and its frauds were not looked at.")
+            % {"component_limit": COMPONENT_LIMIT}
+        )
     if assessment.assessed_at and application.submitted_at > assessment.assessed_at + timedelta(days=1):
-        made.append(f"It is dated {day_of(application.submitted_at)}, after the day on which it was assessed: check the date.")
+        made.append(
+            gettext("It is dated %(submitted_at)s, after the day on which it was assessed: check the date.")
+            % {"submitted_at": day_of(application.submitted_at)}
+        )
     return made
 
 
 def _title(flags: list[FraudFlag]) -> str:
     """A drawn sample is no suspicion, and must not read like one."""
     kinds = {flag.kind for flag in flags if not flag.is_disposed}
-    return "Flagged" if FlagKind.ALERT in kinds else "Drawn for a random review" if kinds else "Nothing open"
+    return "Flagged" if FlagKind.ALERT in kinds else gettext("Drawn for a random review") if kinds else gettext("Nothing open")
 
 
 def _not_assessed(assessment: FraudAssessment | None) -> tuple[str, str]:
     if assessment is None:
-        return "Not assessed", "This application was never looked at for fraud."
+        return gettext("Not assessed"), gettext("This application was never looked at for fraud.")
     if assessment.state == AssessmentState.HISTORY:
-        return "Not assessed", "It was decided before Loandesk. Its identifiers link later applications."
+        return gettext("Not assessed"), gettext("It was decided before Loandesk. Its identifiers link later applications.")
     if assessment.state == AssessmentState.FAILED:
         times = "once" if assessment.attempts == 1 else f"{assessment.attempts} times"
         return (
-            "Not assessed",
-            f"The search for fraud failed {times} ({assessment.error}); it is tried again by itself. Don't take this for a pass.",
+            gettext("Not assessed"),
+            gettext("The search for fraud failed %(times)s (%(error)s); it is tried again by itself. Don't take this for a pass.")
+            % {"times": times, "error": assessment.error},
         )
-    return "Not assessed yet", "The search for fraud has not looked at this application yet. Don't take this for a pass."
+    return gettext("Not assessed yet"), gettext("The search for fraud has not looked at this application yet. Don't take this for a pass.")
 
 
 def _lines(features: dict[str, Any]) -> list[Line]:
@@ -171,7 +185,14 @@ def _lines(features: dict[str, Any]) -> list[Line]:
         if not value:
             continue
         if name == "hub_keys":
-            shown.append(Line(label, f"{value:g}", "info", f"More than {HUB_LIMIT} applications used it before this one."))
+            shown.append(
+                Line(
+                    label,
+                    f"{value:g}",
+                    "info",
+                    gettext("More than %(hub_limit)s applications used it before this one.") % {"hub_limit": HUB_LIMIT},
+                )
+            )
         elif name == "component_age_days":
             shown.append(Line(label, fixed(value, 1)))
         else:
@@ -205,17 +226,26 @@ def link_graph(application: LoanApplication, visible: QuerySet[LoanApplication])
         angle = 2 * math.pi * number / len(shown) - math.pi / 2
         x, y = middle_x + (WIDTH / 2 - 60) * math.cos(angle), middle_y + (HEIGHT / 2 - 28) * math.sin(angle)
         shared = ", ".join(KIND_LABELS[KINDS[kind]] for kind in sorted(kinds))
-        title = f"{reference}, {whole(days)} days before: same {shared}" + (" – confirmed fraud" if fraud else "")
+        title = gettext("%(reference)s, %(days)s days before: same %(shared)s") % {
+            "reference": reference,
+            "days": whole(days),
+            "shared": shared,
+        } + (" – confirmed fraud" if fraud else "")
         tone = "fraud" if fraud else "alike" if len(kinds) > 1 else "other"
-        lines.append(Linked(reference, shared, span(86_400 * days) or "less than a minute", fraud, pk))
+        lines.append(Linked(reference, shared, span(86_400 * days) or gettext("less than a minute"), fraud, pk))
         nodes.append(Node(_s(x), _s(y), "7", reference, title, tone, pk, _s(y + 17 if y > middle_y else y - 12)))
         edges.append(Edge(_s(middle_x), _s(middle_y), _s(x), _s(y), _s(1 + len(kinds)), f"Same {shared}"))
     nodes.append(
-        Node(_s(middle_x), _s(middle_y), "10", application.external_reference, "This application", "mine", None, _s(middle_y + 22))
+        Node(_s(middle_x), _s(middle_y), "10", application.external_reference, gettext("This application"), "mine", None, _s(middle_y + 22))
     )
     frauds = sum(fraud for *_, fraud, _ in rows)
-    in_words = f"{whole(len(rows))} earlier application{'s share' if len(rows) > 1 else ' shares'} an identifier with this one"
-    return Graph(nodes, edges, more, in_words + (f"; {frauds} confirmed as fraud" if frauds else "") + ".", lines)
+    in_words = gettext("%(count)s earlier application%(more)s an identifier with this one") % {
+        "count": whole(len(rows)),
+        "more": gettext("s share") if len(rows) > 1 else gettext(" shares"),
+    }
+    return Graph(
+        nodes, edges, more, in_words + (gettext("; %(frauds)s confirmed as fraud") % {"frauds": frauds} if frauds else "") + ".", lines
+    )
 
 
 def _s(value: float) -> str:

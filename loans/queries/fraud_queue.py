@@ -10,14 +10,15 @@ from django.conf import settings
 from django.db.models import Case, Count, DecimalField, F, IntegerField, Q, QuerySet, Value, When, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from loans.models import FlagKind, FlagState, FraudFlag
 
 QUEUES: dict[str, str] = {
-    "queue": "To look at",
+    "queue": gettext_lazy("To look at"),
     "mine": "Mine",
     "unassigned": "Nobody's",
-    "sample": "Drawn at random",
+    "sample": gettext_lazy("Drawn at random"),
     "snoozed": "Snoozed",
     "confirmed": "Confirmed",
     "cleared": "Cleared",

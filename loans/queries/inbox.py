@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import F, Q, QuerySet
+from django.utils.translation import gettext, gettext_lazy
 
 from loans.models import Applicant, DecisionProposal, LoanApplication, ModelVersion, ProposalState, Status
 from loans.queries.words import whole
@@ -16,9 +17,9 @@ MOST_FOUND = 500
 """Applicants that one search by name looks up."""
 
 VIEWS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "decide": ("To decide", (Status.NEEDS_REVIEW, Status.OPEN, Status.REFERRED)),
-    "waiting": ("Waiting for score", (Status.RECEIVED,)),
-    "second": ("Second person", (Status.NEEDS_REVIEW, Status.OPEN, Status.REFERRED)),
+    "decide": (gettext_lazy("To decide"), (Status.NEEDS_REVIEW, Status.OPEN, Status.REFERRED)),
+    "waiting": (gettext_lazy("Waiting for score"), (Status.RECEIVED,)),
+    "second": (gettext_lazy("Second person"), (Status.NEEDS_REVIEW, Status.OPEN, Status.REFERRED)),
     "offered": ("Offered", (Status.OFFERED,)),
     "decided": ("Decided", (Status.APPROVED, Status.DECLINED, Status.WITHDRAWN)),
     "historical": ("Before Loandesk", (Status.HISTORICAL,)),
@@ -129,14 +130,14 @@ class Emptiness:
 def why_empty(applications: QuerySet[LoanApplication], *, view: str, filtered: bool) -> Emptiness:
     if filtered:
         return Emptiness(
-            "Nothing matches",
-            "No application matches this search and these filters. Names, phones and emails are found by the whole of them only.",
+            gettext("Nothing matches"),
+            gettext("No application matches this search and these filters. Names, phones and emails are found by the whole of them only."),
             link="?",
-            link_text="Clear search and filters",
+            link_text=gettext("Clear search and filters"),
         )
     if not applications.exists():
         return Emptiness(
-            "No applications yet",
+            gettext("No applications yet"),
             "They come in by the API (POST /api/v1/applications/) or from a file (manage.py import_loans). "
             "The first one shows here within seconds.",
         )
@@ -144,19 +145,27 @@ def why_empty(applications: QuerySet[LoanApplication], *, view: str, filtered: b
         received = applications.filter(status=Status.RECEIVED).exists()
         if received and ModelVersion.objects.champion() is None:
             return Emptiness(
-                "No model serves yet",
-                "Applications have come in and wait for a score. Once a model is trained they are scored and show here.",
+                gettext("No model serves yet"),
+                gettext("Applications have come in and wait for a score. Once a model is trained they are scored and show here."),
                 link="model",
-                link_text="Go to the models",
+                link_text=gettext("Go to the models"),
             )
         if received:
             return Emptiness(
-                "Nothing to decide", "Some applications wait for their score and show here within seconds.", "?view=waiting", "Look at them"
+                gettext("Nothing to decide"),
+                gettext("Some applications wait for their score and show here within seconds."),
+                "?view=waiting",
+                gettext("Look at them"),
             )
         return Emptiness(
-            "Nothing to decide",
-            "Every application has been decided. New ones show here as they come in.",
+            gettext("Nothing to decide"),
+            gettext("Every application has been decided. New ones show here as they come in."),
             "?view=decided",
-            "Look at the decided",
+            gettext("Look at the decided"),
         )
-    return Emptiness("Nothing here", f"There are no applications under “{VIEWS[view][0]}”.", link="?", link_text="Back to the inbox")
+    return Emptiness(
+        gettext("Nothing here"),
+        gettext("There are no applications under “%(views)s”.") % {"views": VIEWS[view][0]},
+        link="?",
+        link_text=gettext("Back to the inbox"),
+    )

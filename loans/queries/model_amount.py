@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from loans.models import ModelVersion
 from loans.queries.model_page import Side
 from loans.queries.report import Interval, Line, dates, dig, number_of
 from loans.queries.words import money, number, percent, whole
 
 CANDIDATES = (
-    ("model", "This model's range"),
-    ("asked_capped", "What was asked for, capped"),
-    ("portfolio", "The portfolio's quantiles, capped"),
+    ("model", gettext_lazy("This model's range")),
+    ("asked_capped", gettext_lazy("What was asked for, capped")),
+    ("portfolio", gettext_lazy("The portfolio's quantiles, capped")),
 )
 
 
@@ -49,51 +52,54 @@ def amount_model_page(version: ModelVersion) -> AmountModelPage:
     rows = number_of(report.get("rows"))
     lines = [
         Line(
-            "Amounts inside the range",
+            _("Amounts inside the range"),
             _shares(coverage),
-            f"{percent(number_of(report.get('coverage_wanted')), 0)} are meant to lie in it",
-            "Of the judged loans: the amount carried was between the range's ends, before the cap."
+            _("%(share)s are meant to lie in it") % {"share": percent(number_of(report.get("coverage_wanted")), 0)},
+            _("Of the judged loans: the amount carried was between the range's ends, before the cap.")
             if above is not None
-            else "Of the judged loans: the amount carried was between the range's ends.",
+            else _("Of the judged loans: the amount carried was between the range's ends."),
         ),
         *(
             [
                 Line(
-                    "Carried above the cap",
+                    _("Carried above the cap"),
                     percent(above),
-                    f"inside the capped range: {_shares(Interval.of(report.get('coverage_capped')))}",
-                    "Loans that were made although the affordability rule would not have allowed them in full.",
+                    _("inside the capped range: %(shares)s") % {"shares": _shares(Interval.of(report.get("coverage_capped")))},
+                    _("Loans that were made although the affordability rule would not have allowed them in full."),
                 )
             ]
             if above is not None
             else []
         ),
         Line(
-            "Carried exactly what was asked for",
+            _("Carried exactly what was asked for"),
             percent(same),
             "",
-            "There “what was asked for” is right by construction, so its small error says little.",
+            _("There “what was asked for” is right by construction, so its small error says little."),
         ),
         Line(
-            "Cut by the affordability rule", percent(number_of(report.get("capped_share"))), "", "Ranges whose upper end the rule lowered."
+            _("Cut by the affordability rule"),
+            percent(number_of(report.get("capped_share"))),
+            "",
+            _("Ranges whose upper end the rule lowered."),
         ),
-        Line("Income not known", percent(number_of(report.get("no_income_share"))), "", "There no cap applies."),
+        Line(_("Income not known"), percent(number_of(report.get("no_income_share"))), "", _("There no cap applies.")),
         Line(
-            "Learned from",
+            _("Learned from"),
             f"{whole(int(rows))} loans" if rows is not None else "–",
             dates(dig(report, "split", "train"), {}),
-            "Repaid in full.",
+            _("Repaid in full."),
         ),
-        Line("Quantiles", ", ".join(quantiles) or "–", "", "One in ten carried less than the lowest, one in ten more than the highest."),
+        Line("Quantiles", ", ".join(quantiles) or "–", "", _("One in ten carried less than the lowest, one in ten more than the highest.")),
     ]
     ratio, rate, term = (number_of(dig(report, "rule", name)) for name in ("most_debt_to_income", "annual_rate", "term_months"))
     rule = [
-        Line("All debt payments together", percent(ratio, 0), "of gross income at most", ""),
-        Line("Interest reckoned with", percent(rate), "a year", ""),
-        Line("Term where none is stated", f"{number(term, 0)} months", "", ""),
+        Line(_("All debt payments together"), percent(ratio, 0), _("of gross income at most"), ""),
+        Line(_("Interest reckoned with"), percent(rate), "a year", ""),
+        Line(_("Term where none is stated"), f"{number(term, 0)} months", "", ""),
     ]
     sides = []
-    for key, title in (("train", "Learned from"), ("test", "Judged on")):
+    for key, title in (("train", _("Learned from")), ("test", _("Judged on"))):
         part = dig(report, "split", key)
         if isinstance(part, dict):
             many = number_of(part.get("rows"))

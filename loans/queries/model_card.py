@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from loans.models import ModelKind, ModelVersion
 from loans.queries.model_amount import AmountFigure, amount_figures
 from loans.queries.model_fairness import Fairness, fairness
@@ -16,38 +19,48 @@ from loans.queries.words import moment_of, number, percent, whole
 
 PURPOSES = {
     ModelKind.DEFAULT_RISK: (
-        "Estimates the probability that a loan applied for at this lender will default, as one input to a loan officer's decision, "
-        "with the reasons for and against."
+        gettext_lazy(
+            "Estimates the probability that a loan applied for at this lender will default, as one input to a loan "
+            "officer's decision, with the reasons for and against."
+        )
     ),
     ModelKind.LOAN_AMOUNT: (
-        "Estimates the range of amounts that applicants like this one carried, capped by an affordability rule, as one input to a loan "
-        "officer's decision."
+        gettext_lazy(
+            "Estimates the range of amounts that applicants like this one carried, capped by an affordability rule, "
+            "as one input to a loan officer's decision."
+        )
     ),
     ModelKind.SEGMENTS: (
-        "Puts applications into groups of applicants who are alike, where the data have any, for overviews and filters. No decision rests "
-        "on a segment."
+        gettext_lazy(
+            "Puts applications into groups of applicants who are alike, where the data have any, for overviews and "
+            "filters. No decision rests on a segment."
+        )
     ),
     ModelKind.FRAUD: (
-        "Puts applications in an order for investigators to look at, with what speaks against each in words. It declines nobody; a person "
-        "makes the finding."
+        gettext_lazy(
+            "Puts applications in an order for investigators to look at, with what speaks against each in words. It "
+            "declines nobody; a person makes the finding."
+        )
     ),
 }
 NOT_FOR = (
-    "Deciding on its own: without a person's decision nothing is approved or declined.",
-    "Another lender's applicants, another product or another market than those in its data.",
-    "Applicants unlike all in its data; the score then rests on what others were like.",
-    "Setting limits on people for reasons other than this application: employment, insurance, housing or marketing.",
-    "Collections, pricing of existing loans, or any time after the loan was made: it knows what is known at application only.",
+    gettext_lazy("Deciding on its own: without a person's decision nothing is approved or declined."),
+    gettext_lazy("Another lender's applicants, another product or another market than those in its data."),
+    gettext_lazy("Applicants unlike all in its data; the score then rests on what others were like."),
+    gettext_lazy("Setting limits on people for reasons other than this application: employment, insurance, housing or marketing."),
+    gettext_lazy(
+        "Collections, pricing of existing loans, or any time after the loan was made: it knows what is known at application only."
+    ),
 )
 LABELS = {
-    "default": "Defaulted: learned as bad",
-    "repaid": "Repaid: learned as good",
-    "immature": "Still too young or running: not learned from",
-    "embargo": "Under the embargo: not learned from",
-    "unknown": "Outcome not known: not learned from",
-    "rejected": "Rejected before: counted, never taken for good",
-    "declined": "Declined here: no outcome, never taken for good",
-    "undecided": "Not decided yet",
+    "default": gettext_lazy("Defaulted: learned as bad"),
+    "repaid": gettext_lazy("Repaid: learned as good"),
+    "immature": gettext_lazy("Still too young or running: not learned from"),
+    "embargo": gettext_lazy("Under the embargo: not learned from"),
+    "unknown": gettext_lazy("Outcome not known: not learned from"),
+    "rejected": gettext_lazy("Rejected before: counted, never taken for good"),
+    "declined": gettext_lazy("Declined here: no outcome, never taken for good"),
+    "undecided": gettext_lazy("Not decided yet"),
 }
 
 
@@ -89,7 +102,7 @@ def model_card(version: ModelVersion, policy: Any) -> Card:
     return Card(
         version=version,
         page=page,
-        purpose=PURPOSES.get(version.kind, "One input to a person's decision."),
+        purpose=PURPOSES.get(version.kind, _("One input to a person's decision.")),
         not_for=NOT_FOR,
         labels=str(dig(report, "labels", "in_words") or ""),
         sample=str(dig(report, "sample", "in_words") or ""),
@@ -116,14 +129,33 @@ def _figures(report: dict[str, Any]) -> list[Line]:
 
     profit, accuracy = Interval.of(figures.get("profit")), Interval.of(figures.get("accuracy"))
     return [
-        line("AUC", "auc", 3, "0.5 for a coin", "How often a loan that defaulted is ranked above one that was repaid."),
-        line("KS", "ks", 3, "0 for a coin", "The most that the scores of the two groups are apart."),
-        line("Brier score", "brier", 4, f"{number(number_of(base.get('prior_brier')), 4)} with one rate for all", "Less is better."),
-        line("Log-loss", "log_loss", 4, f"{number(number_of(base.get('prior_log_loss')), 4)} with one rate for all", "Less is better."),
-        line("Observed / expected", "oe", 2, "1 is exact", "Defaults that came, over the defaults that were promised."),
-        line("Calibration slope", "slope", 2, "1 is exact", "Below 1 the probabilities were too extreme."),
-        Line("Accuracy", _shares(accuracy), f"{percent(number_of(base.get('majority_accuracy')))} by always saying the more frequent", ""),
-        Line("Profit", _shares(profit, 2), "of all that was applied for", "Under the margin and loss that the training reckoned with."),
+        line("AUC", "auc", 3, "0.5 for a coin", _("How often a loan that defaulted is ranked above one that was repaid.")),
+        line("KS", "ks", 3, "0 for a coin", _("The most that the scores of the two groups are apart.")),
+        line(
+            _("Brier score"),
+            "brier",
+            4,
+            _("%(number)s with one rate for all") % {"number": number(number_of(base.get("prior_brier")), 4)},
+            _("Less is better."),
+        ),
+        line(
+            "Log-loss",
+            "log_loss",
+            4,
+            _("%(number)s with one rate for all") % {"number": number(number_of(base.get("prior_log_loss")), 4)},
+            _("Less is better."),
+        ),
+        line("Observed / expected", "oe", 2, "1 is exact", _("Defaults that came, over the defaults that were promised.")),
+        line(_("Calibration slope"), "slope", 2, "1 is exact", _("Below 1 the probabilities were too extreme.")),
+        Line(
+            "Accuracy",
+            _shares(accuracy),
+            _("%(share)s by always saying the more frequent") % {"share": percent(number_of(base.get("majority_accuracy")))},
+            "",
+        ),
+        Line(
+            "Profit", _shares(profit, 2), _("of all that was applied for"), _("Under the margin and loss that the training reckoned with.")
+        ),
     ]
 
 
@@ -142,13 +174,15 @@ def _counts(report: dict[str, Any]) -> list[Count]:
 def _limits(page: ModelPage, report: dict[str, Any], risk: bool) -> list[str]:
     made = [*page.warnings, *(finding.message for finding in page.findings if finding.message not in page.warnings)]
     if page.version.synthetic:
-        made.insert(0, "Trained on generated applications: worth nothing for real ones.")
+        made.insert(0, _("Trained on generated applications: worth nothing for real ones."))
     if risk:
-        made.append("Only applications that were approved have outcomes; how those would have fared that were declined is not known to it.")
+        made.append(
+            _("Only applications that were approved have outcomes; how those would have fared that were declined is not known to it.")
+        )
     if page.version.kind == ModelKind.FRAUD:
         made.append(SELECTED)
     if dig(report, "split", "how") not in (None, "time"):
-        made.append("It was not judged on later loans than it learned from, so that its figures say nothing of a changing economy.")
+        made.append(_("It was not judged on later loans than it learned from, so that its figures say nothing of a changing economy."))
     return made
 
 
@@ -160,10 +194,10 @@ def _facts(version: ModelVersion, report: dict[str, Any]) -> list[tuple[str, str
         ("Rung", str(dig(report, "choice", "title") or version.algorithm)),
         ("Trained", f"{moment_of(version.created_at)} UTC" + (f" by {_who(version.created_by)}" if version.created_by else "")),
         ("Seed", str(report.get("seed", "–"))),
-        ("Report layout", str(report.get("version", "–"))),
+        (_("Report layout"), str(report.get("version", "–"))),
         ("Artifact", version.artifact),
-        ("SHA-256 of the artifact", version.sha256),
-        ("Fingerprint of the data", version.data_fingerprint or "–"),
+        (_("SHA-256 of the artifact"), version.sha256),
+        (_("Fingerprint of the data"), version.data_fingerprint or "–"),
     ]
     if version.promoted_at:
         by = f" by {_who(version.promoted_by)}" if version.promoted_by else ""
@@ -171,13 +205,13 @@ def _facts(version: ModelVersion, report: dict[str, Any]) -> list[tuple[str, str
     environment = version.environment if isinstance(version.environment, dict) else {}
     libraries = environment.get("libraries") or {}
     if libraries:
-        made.append(("Made with", ", ".join(f"{name} {found}" for name, found in libraries.items())))
+        made.append((_("Made with"), ", ".join(f"{name} {found}" for name, found in libraries.items())))
     if environment.get("code"):
         made.append(("Code", str(environment["code"]) + (f" ({environment['commit']})" if environment.get("commit") else "")))
     if seconds is not None:
-        made.append(("Time to train", f"{whole(seconds)} s"))
+        made.append((_("Time to train"), f"{whole(seconds)} s"))
     if memory is not None:
-        made.append(("Peak memory", f"{whole(memory)} MB"))
+        made.append((_("Peak memory"), f"{whole(memory)} MB"))
     return made
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from loans.models import ModelVersion
 from loans.queries.report import Interval, dig, number_of, rows_of
@@ -77,8 +78,11 @@ def fairness(version: ModelVersion) -> Fairness:
     found = dig(version.report, "fairness")
     if not isinstance(found, dict):
         return Fairness(
-            "No protected characteristics were given with these loans, so nothing can be said of how groups fare. They come in with an "
-            "import (attributes declared as protected), stay out of every model, and are read for this report alone.",
+            _(
+                "No protected characteristics were given with these loans, so nothing can be said of how groups fare. "
+                "They come in with an import (attributes declared as protected), stay out of every model, and are read "
+                "for this report alone."
+            ),
             "",
             [],
             [],
@@ -89,14 +93,15 @@ def fairness(version: ModelVersion) -> Fairness:
     made = [_characteristic(row, row.get("name") in names) for row in rows_of(found.get("characteristics"))]
     flagged = [one.title for one in made if one.flagged]
     if not any(group.ratio != "–" for one in made for group in one.groups):
-        text = "No characteristic has two groups that are large enough to compare."
+        text = _("No characteristic has two groups that are large enough to compare.")
     elif flagged:
-        text = (
-            f"{_listed(flagged)}: a group is approved less than four fifths as often as the reference group, by more than chance explains. "
-            "Look at why before this version serves; it is a reason to ask, not yet a proof of discrimination."
-        )
+        text = _(
+            "%(flagged)s: a group is approved less than four fifths as often as the reference group, by more than "
+            "chance explains. Look at why before this version serves; it is a reason to ask, not yet a proof of "
+            "discrimination."
+        ) % {"flagged": _listed(flagged)}
     else:
-        text = "No group is approved less than four fifths as often as its reference group by more than chance explains."
+        text = _("No group is approved less than four fifths as often as its reference group by more than chance explains.")
     search, alternative = _search(found.get("alternatives"))
     return Fairness(text, percent(number_of(found.get("cutoff"))), made, flagged, search, alternative)
 
@@ -106,14 +111,20 @@ def _characteristic(row: dict[str, Any], flagged: bool) -> Characteristic:
     groups = [_group(each, reference) for each in rows_of(row.get("groups"))]
     ratio = number_of(row.get("adverse_impact_ratio"))
     if ratio is None:
-        verdict = "No two groups are large enough to compare."
+        verdict = _("No two groups are large enough to compare.")
     else:
         lowest, against = group_name(row.get("lowest")), group_name(reference)
-        verdict = f"For every 100 approvals among “{against}” there are {100 * ratio:.0f} among as many of “{lowest}”"
+        verdict = _("For every 100 approvals among “%(against)s” there are %(what)s among as many of “%(lowest)s”") % {
+            "against": against,
+            "what": f"{100 * ratio:.0f}",
+            "lowest": lowest,
+        }
         if ratio >= FOUR_FIFTHS:
-            verdict += ": within four fifths."
+            verdict += _(": within four fifths.")
         else:
-            verdict += ": below four fifths, more than chance explains." if flagged else ": below four fifths, which chance can explain."
+            verdict += (
+                _(": below four fifths, more than chance explains.") if flagged else _(": below four fifths, which chance can explain.")
+            )
     chart = f"fairness-{slugify(str(row.get('name', '')))}"
     return Characteristic(chart, str(row.get("title") or code(str(row.get("name", "?")))), verdict, flagged, groups)
 
@@ -148,14 +159,16 @@ def _search(found: Any) -> tuple[str, Alternative | None]:
     best, now = found.get("found"), found.get("chosen") or {}
     if not isinstance(best, dict):
         return (
-            f"{searched} combinations of rung and cut-off were tried; none is clearly fairer within {within} of the profit.",
+            _("%(searched)s combinations of rung and cut-off were tried; none is clearly fairer within %(within)s of the profit.")
+            % {"searched": searched, "within": within},
             None,
         )
     profit, profit_now = number_of(best.get("realised_profit")), number_of(now.get("realised_profit"))
     change = (profit - profit_now) / abs(profit_now) if profit is not None and profit_now else None
     halves = [number(number_of(each), 2) for each in found.get("halves") or []]
     return (
-        f"{searched} combinations of rung and cut-off were tried; this one is fairer and costs at most {within} of the profit.",
+        _("%(searched)s combinations of rung and cut-off were tried; this one is fairer and costs at most %(within)s of the profit.")
+        % {"searched": searched, "within": within},
         Alternative(
             rung=code(str(best.get("rung", "?"))),
             cutoff=percent(number_of(best.get("cutoff"))),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from loans.models import ModelVersion
 from loans.queries.model_page import Side
 from loans.queries.report import Interval, Line, dates, dig, number_of, rows_of
@@ -14,13 +17,13 @@ TOO_FEW = "cleared cases; a model takes"
 """The training's own words for what `_learned` says in more of them."""
 PARTS = ("rules", "anomaly", "weights", "supervised", "merged")
 HOW = {
-    "time": "Judged on the latest findings, learned from the earlier ones.",
-    "folds": "Judged in turn on a third of the findings, learned from the others: there are too few to hold the latest back.",
-    "all": "Nothing was learned from these findings, so all of them judge.",
+    "time": gettext_lazy("Judged on the latest findings, learned from the earlier ones."),
+    "folds": gettext_lazy("Judged in turn on a third of the findings, learned from the others: there are too few to hold the latest back."),
+    "all": gettext_lazy("Nothing was learned from these findings, so all of them judge."),
 }
-SELECTED = (
-    "Findings are of applications that were flagged, or drawn for a random review. The figures say how well such applications are put in "
-    "order, not how many frauds nobody looked at."
+SELECTED = gettext_lazy(
+    "Findings are of applications that were flagged, or drawn for a random review. The figures say how well "
+    "such applications are put in order, not how many frauds nobody looked at."
 )
 
 
@@ -56,7 +59,7 @@ class FraudModelPage:
 def fraud_model_page(version: ModelVersion) -> FraudModelPage:
     report = version.report if isinstance(version.report, dict) else {}
     sides = []
-    for key, title in (("train", "Learned from"), ("test", "Judged on")):
+    for key, title in (("train", _("Learned from")), ("test", _("Judged on"))):
         side = dig(report, "judged", key)
         if isinstance(side, dict):
             cases, frauds = number_of(side.get("cases")), number_of(side.get("frauds"))
@@ -69,7 +72,9 @@ def fraud_model_page(version: ModelVersion) -> FraudModelPage:
         gain=_gain(report),
         how=HOW.get(str(dig(report, "judged", "how")), ""),
         sides=sides,
-        capacity="" if capacity is None else f"{whole(capacity)} a day, {percent(rate)} of all judged were frauds",
+        capacity=""
+        if capacity is None
+        else _("%(capacity)s a day, %(rate)s of all judged were frauds") % {"capacity": whole(capacity), "rate": percent(rate)},
         lines=fraud_lines(report),
         compared=[
             {
@@ -114,19 +119,23 @@ def fraud_figures(report: dict[str, Any]) -> list[PartFigure]:
 def fraud_lines(report: dict[str, Any]) -> list[Line]:
     confirmed, cleared, sampled = (number_of(dig(report, "labels", name)) for name in ("confirmed", "cleared", "sampled"))
     made = [
-        Line("What is usual", f"{_count(number_of(dig(report, 'anomaly', 'rows')))} applications", _columns(report), "The latest ones."),
         Line(
-            "Findings", f"{_count(confirmed)} confirmed, {_count(cleared)} cleared", _least(report),
-            "Of flags and random reviews, once their delay is over and as long as nobody took them back.",
+            _("What is usual"), f"{_count(number_of(dig(report, 'anomaly', 'rows')))} applications", _columns(report), _("The latest ones.")
         ),
-        Line("Of them drawn at random", _count(sampled), "", "Each stands for many applications that nobody looked at."),
-    ]  # fmt: skip
+        Line(
+            "Findings",
+            f"{_count(confirmed)} confirmed, {_count(cleared)} cleared",
+            _least(report),
+            _("Of flags and random reviews, once their delay is over and as long as nobody took them back."),
+        ),
+        Line(_("Of them drawn at random"), _count(sampled), "", _("Each stands for many applications that nobody looked at.")),
+    ]
     oe = Interval.of(dig(report, "judged", "probability", "oe"))
     loss, prior = (number_of(dig(report, "judged", "probability", name)) for name in ("log_loss", "prior_log_loss"))
     if oe.known:
         made += [
-            Line("Observed / expected", oe.words(2), "1 is exact", "Frauds found, over those that the probabilities promised."),
-            Line("Log-loss", number(loss, 4), f"{number(prior, 4)} with one rate for all", "Less is better."),
+            Line("Observed / expected", oe.words(2), "1 is exact", _("Frauds found, over those that the probabilities promised.")),
+            Line("Log-loss", number(loss, 4), _("%(prior)s with one rate for all") % {"prior": number(prior, 4)}, _("Less is better.")),
         ]
     return made
 
@@ -136,20 +145,21 @@ def _learned(report: dict[str, Any]) -> str:
     if report.get("supervised"):
         return ""
     confirmed, cleared = (number_of(dig(report, "labels", name)) for name in ("confirmed", "cleared"))
-    return (
-        f"It has no part that was learned from findings: there are {_count(confirmed)} confirmed and {_count(cleared)} cleared, "
-        f"{_least(report)}. Until then no score here is a probability; rules and anomaly are added up by stated weights."
-    )
+    return _(
+        "It has no part that was learned from findings: there are %(confirmed)s confirmed and %(cleared)s "
+        "cleared, %(report)s. Until then no score here is a probability; rules and anomaly are added up by stated "
+        "weights."
+    ) % {"confirmed": _count(confirmed), "cleared": _count(cleared), "report": _least(report)}
 
 
 def _least(report: dict[str, Any]) -> str:
     least = [number_of(each) for each in dig(report, "labels", "least") or []]
-    return f"it takes {_count(least[0])} and {_count(least[1])}" if len(least) == 2 else ""
+    return _("it takes %(count)s and %(count_2)s") % {"count": _count(least[0]), "count_2": _count(least[1])} if len(least) == 2 else ""
 
 
 def _columns(report: dict[str, Any]) -> str:
     columns = number_of(dig(report, "anomaly", "columns"))
-    return "" if columns is None else f"by {whole(columns)} columns that vary"
+    return "" if columns is None else _("by %(columns)s columns that vary") % {"columns": whole(columns)}
 
 
 def _gain(report: dict[str, Any]) -> str:
@@ -157,8 +167,11 @@ def _gain(report: dict[str, Any]) -> str:
     if value is None or low is None or high is None:
         return ""
     signed = f"{value:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")
-    verdict = "better than" if low > 0 else "worse than" if high < 0 else "not to be told from"
-    return f"What was learned moves the AUC by {signed}, so the whole is {verdict} rules and anomaly by stated weights."
+    verdict = "better than" if low > 0 else "worse than" if high < 0 else _("not to be told from")
+    return _("What was learned moves the AUC by %(signed)s, so the whole is %(verdict)s rules and anomaly by stated weights.") % {
+        "signed": signed,
+        "verdict": verdict,
+    }
 
 
 def _count(value: float | None) -> str:

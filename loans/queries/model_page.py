@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from loans.models import ModelVersion
 from loans.queries.report import Interval, Line, dates, dig, number_of, rows_of
 from loans.queries.words import number, percent, whole
 
-SYNTHETIC = "Made up by the demo generator: trained on generated applications, worth nothing for real ones."
+SYNTHETIC = gettext_lazy("Made up by the demo generator: trained on generated applications, worth nothing for real ones.")
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,11 @@ class Worth:
     @property
     def in_words(self) -> str:
         if self.auc.value is None:
-            return "Its report has no out-of-time figures."
+            return _("Its report has no out-of-time figures.")
         many = round(self.auc.value * 100)
-        return f"Of a loan that defaulted and one that was repaid it calls the right one riskier {many} times in 100; chance would be 50."
+        return _(
+            "Of a loan that defaulted and one that was repaid it calls the right one riskier %(many)s times in 100; chance would be 50."
+        ) % {"many": many}
 
 
 def worth(version: ModelVersion) -> Worth:
@@ -47,25 +52,25 @@ def worth(version: ModelVersion) -> Worth:
     rows = number_of(dig(report, "data", "rows"))
     lines = [
         Line(
-            "AUC on later loans" if by_time else "AUC on unseen loans",
+            _("AUC on later loans") if by_time else _("AUC on unseen loans"),
             auc.words(),
             "0.5 for a coin",
-            "How often a loan that defaulted is ranked above one that was repaid.",
+            _("How often a loan that defaulted is ranked above one that was repaid."),
         ),
-        Line("Observed / expected", oe.words(2), "1 is exact", "Defaults that came, over the defaults that the probabilities promised."),
+        Line("Observed / expected", oe.words(2), "1 is exact", _("Defaults that came, over the defaults that the probabilities promised.")),
         Line(
-            "Default rate there",
+            _("Default rate there"),
             percent(rate),
             "",
-            "The share of the judged loans that defaulted: what a model that knows nothing would say of everyone.",
+            _("The share of the judged loans that defaulted: what a model that knows nothing would say of everyone."),
         ),
         Line(
             "Accuracy",
             percent(accuracy),
-            f"{percent(majority)} by always saying the more frequent",
-            "Says little where defaults are rare; read it only beside the majority's.",
+            _("%(majority)s by always saying the more frequent") % {"majority": percent(majority)},
+            _("Says little where defaults are rare; read it only beside the majority's."),
         ),
-        Line("Learned from", f"{whole(int(rows))} loans" if rows is not None else "–", dates(dig(report, "split", "train"), judged), ""),
+        Line(_("Learned from"), f"{whole(int(rows))} loans" if rows is not None else "–", dates(dig(report, "split", "train"), judged), ""),
     ]
     return Worth(
         version=version,
@@ -212,7 +217,7 @@ def _behind(row: dict[str, Any]) -> Cell:
 
 def _sides(report: dict[str, Any]) -> list[Side]:
     made = []
-    for key, title in (("train", "Learned from"), ("calibration", "Calibrated on"), ("test", "Judged on")):
+    for key, title in (("train", _("Learned from")), ("calibration", _("Calibrated on")), ("test", _("Judged on"))):
         part = dig(report, "split", key)
         if isinstance(part, dict):
             rows, rate = number_of(part.get("rows")), number_of(part.get("default_rate"))
@@ -246,19 +251,19 @@ def _policy(report: dict[str, Any]) -> list[Line]:
             "Cut",
             percent(number_of(current.get("cutoff"))),
             f"margin {percent(margin, 0)}, loss {percent(loss, 0)}",
-            "At this default probability a loan is expected to earn nothing.",
+            _("At this default probability a loan is expected to earn nothing."),
         ),
-        Line("Approved there", percent(number_of(current.get("approval_rate"))), "", "The share of the judged loans below the cut."),
+        Line(_("Approved there"), percent(number_of(current.get("approval_rate"))), "", _("The share of the judged loans below the cut.")),
         Line(
-            "Of those defaulted",
+            _("Of those defaulted"),
             percent(bad.value),
             beside,
-            "With its 95 % interval; compare it with the default rate of all judged loans.",
+            _("With its 95 % interval; compare it with the default rate of all judged loans."),
         ),
         Line(
             "Profit",
             percent(number_of(current.get("profit_share")), 2),
-            "of all that was applied for",
-            "Under the margin and the loss stated, from the outcomes that came.",
+            _("of all that was applied for"),
+            _("Under the margin and the loss stated, from the outcomes that came."),
         ),
     ]

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from loans.models import ModelVersion, Policy
 from loans.queries.report import Interval, dig, number_of, rows_of
 from loans.queries.words import money, number, percent
@@ -102,13 +105,17 @@ def policy_page(version: ModelVersion, policy: Policy) -> PolicyPage:
         here=here,
         nearest="" if here is None or abs(here.cutoff - policy.approve_below) < SAME else percent(here.cutoff, 2),
         best=max(points, key=lambda point: point.realised_profit, default=None),
-        judged=f"{number(int(rows))} loans that it had not seen" + (f", {test['from']} to {test['until']}" if test.get("from") else "")
+        judged=_("%(number)s loans that it had not seen") % {"number": number(int(rows))}
+        + (f", {test['from']} to {test['until']}" if test.get("from") else "")
         if rows
-        else "the loans that it was judged on",
+        else _("the loans that it was judged on"),
         restated=""
         if same or None in told.values()
-        else f"The training reckoned with a margin of {percent(told['margin'])} and a loss of {percent(told['loss_given_default'])}; "
-        "here the money is restated under the policy in force.",
+        else _(
+            "The training reckoned with a margin of %(share)s and a loss of %(share_2)s; here the money is restated "
+            "under the policy in force."
+        )
+        % {"share": percent(told["margin"]), "share_2": percent(told["loss_given_default"])},
         default_rate=percent(number_of(dig(report, "baselines", "default_rate"))),
         claims=[claim for claim in claims if claim],
         silent=[
@@ -158,20 +165,27 @@ def _claim(row: dict[str, Any]) -> Claim | None:
     against = str(row.get("title") or row.get("against") or "?")
     certain = reduction.low is not None and reduction.high is not None and (reduction.low > 0 or reduction.high < 0)
     share = percent(abs(reduction.value))
-    text = f"{share} {'fewer' if reduction.value >= 0 else 'more'} bad loans at equal approval than {against}"
+    text = _("%(share)s %(more)s bad loans at equal approval than %(against)s") % {
+        "share": share,
+        "more": _("fewer") if reduction.value >= 0 else _("more"),
+        "against": against,
+    }
     if reduction.low is not None and reduction.high is not None:
         low, high = sorted(bound if reduction.value >= 0 else -bound for bound in (reduction.low, reduction.high))
         text += f" (95% interval {_signed(low)} to {_signed(high)})"
     if not certain:
-        text += ". The interval holds 0: it may be chance"
-    rates = f"{percent(number_of(row.get('bad_rate')))} of the approved default, {percent(number_of(row.get('comparator_bad_rate')))} there"
+        text += _(". The interval holds 0: it may be chance")
+    rates = _("%(share)s of the approved default, %(share_2)s there") % {
+        "share": percent(number_of(row.get("bad_rate"))),
+        "share_2": percent(number_of(row.get("comparator_bad_rate"))),
+    }
     approval = number_of(row.get("approval_rate"))
     if approval is not None:
         rates = f"Both approve {percent(approval)}: {rates}"
     return Claim(f"{text}.", rates, certain, str(row.get("note") or ""))
 
 
-EDITED = "Tables of this version were changed by hand after it was measured: the figures here are those of before."
+EDITED = gettext_lazy("Tables of this version were changed by hand after it was measured: the figures here are those of before.")
 
 
 def _first_up(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Case, Count, F, JSONField, OuterRef, Q, Subquery, When
 from django.db.models.functions import JSONObject
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import Alert, ModelKind, ModelState, ModelVersion, MonitoringFigure, MonitoringWindow, Retraining
 from loans.models.alert import UNCLOSED
@@ -73,20 +74,32 @@ def _look(version: ModelVersion) -> MonitoringWindow | None:
 def _health(version: ModelVersion, look: MonitoringWindow | None, count: int, grave: int, now: datetime) -> Health:
     if look is None:
         young = version.created_at > now - timedelta(days=35)
-        words = "Its first window is not over yet." if young else "It has never been monitored: is the scheduler running?"
+        words = _("Its first window is not over yet.") if young else _("It has never been monitored: is the scheduler running?")
         return Health(version, "off" if count else "unwatched", words, None, count, grave)
     span = f"{day_of(look.start)} to {day_of(look.end)}"
     length = (look.end - look.start).days
     if now.date() - look.end > timedelta(days=length + STALE_DAYS):
-        return Health(version, "unwatched", f"Not looked at since the window {span}: is the scheduler running?", look, count, grave)
+        return Health(
+            version,
+            "unwatched",
+            _("Not looked at since the window %(span)s: is the scheduler running?") % {"span": span},
+            look,
+            count,
+            grave,
+        )
     if look.breaches or count:
         alerts = f"{count} alert{'s' if count != 1 else ''}"
         if look.breaches:
-            words = f"{look.breaches} figure{'s' if look.breaches != 1 else ''} off in {span}; {alerts} open."
+            words = _("%(breaches)s figure%(more)s off in %(span)s; %(alerts)s open.") % {
+                "breaches": look.breaches,
+                "more": "s" if look.breaches != 1 else "",
+                "span": span,
+                "alerts": alerts,
+            }
         else:
-            words = f"{alerts} of earlier windows still open; nothing is off in the last, {span}."
+            words = _("%(alerts)s of earlier windows still open; nothing is off in the last, %(span)s.") % {"alerts": alerts, "span": span}
         return Health(version, "off", words, look, count, grave)
-    return Health(version, "ok", f"Nothing was off in {span}.", look, 0, 0)
+    return Health(version, "ok", _("Nothing was off in %(span)s.") % {"span": span}, look, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from loans.queries.report import number_of, rows_of
 from loans.queries.words import number, percent
 
@@ -65,8 +67,12 @@ def _prepared(row: dict[str, Any]) -> dict[str, str]:
     rates = [percent(number_of(row.get(name))) for name in ("missing_rate", "known_rate")]
     words = str(row.get("imputation", ""))
     if missing:
-        words += f" ({number(missing)} rows; {rates[0]} of them defaulted, {rates[1]} of the others"
-        words += ": that it is missing tells something)" if row.get("informative") else ")"
+        words += _(" (%(missing)s rows; %(rates)s of them defaulted, %(rates_2)s of the others") % {
+            "missing": number(missing),
+            "rates": rates[0],
+            "rates_2": rates[1],
+        }
+        words += _(": that it is missing tells something)") if row.get("informative") else ")"
     return {"title": str(row.get("title", "")), "missing": words, "outliers": str(row.get("outliers", "")), "rows": number(extreme)}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import LoanApplication, LoanOutcome, ModelKind, ModelState, ModelVersion, OutcomeState, SegmentAssignment, SegmentFollowUp
 from loans.models.application import UNDECIDED
@@ -204,7 +205,9 @@ def segments_page(version: ModelVersion) -> SegmentsPage:
         segments=rows,
         everyone=_row(-1, {"key": 0, "name": "All", "share": 1.0}, everyone) if isinstance(everyone, dict) else None,
         followed="" if follow_up is None else _followed(follow_up),
-        apart="" if p is None else f"Would the groups default alike, rates this far apart would come by chance {_chance(p)}.",
+        apart=""
+        if p is None
+        else _("Would the groups default alike, rates this far apart would come by chance %(p)s.") % {"p": _chance(p)},
         profile=[_profile(line) for line in rows_of(report.get("profile"))],
         trials=[_trial(row) for row in rows_of(report.get("trials"))],
         demands=dig(report, "choice", "demands") or {},
@@ -267,7 +270,7 @@ def _trial(row: dict[str, Any]) -> dict[str, Any]:
         return "–" if value is None else f"{value:{sign}.{digits}f}"
 
     return {
-        "title": {"kmeans": "KMeans", "gmm": "Gaussian mixture"}.get(str(row.get("method")), "?"),
+        "title": {"kmeans": "KMeans", "gmm": _("Gaussian mixture")}.get(str(row.get("method")), "?"),
         "k": row.get("k"),
         "jaccard": of("min_jaccard"),
         "silhouette": of("silhouette", 3),
@@ -301,8 +304,11 @@ def _movement(report: dict[str, Any], rows: list[SegmentRow]) -> dict[str, Any] 
 
 def _followed(follow_up: SegmentFollowUp) -> str:
     since, known = day_of(follow_up.since), f"{moment_of(follow_up.as_of)} UTC"
-    return f"Later applications: those from {since} on, with the outcomes known by {known}; looked at anew every night."
+    return _("Later applications: those from %(since)s on, with the outcomes known by %(known)s; looked at anew every night.") % {
+        "since": since,
+        "known": known,
+    }
 
 
 def _chance(p: float) -> str:
-    return "in fewer than 1 of 1,000 cases" if p < 0.001 else f"in {whole(round(1000 * p))} of 1,000 cases"
+    return _("in fewer than 1 of 1,000 cases") if p < 0.001 else _("in %(count)s of 1,000 cases") % {"count": whole(round(1000 * p))}

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from loans.models import LoanApplication, OutcomeState, Status
 from loans.queries.words import money, percent
@@ -70,7 +71,8 @@ def similar(application: LoanApplication, visible: QuerySet[LoanApplication]) ->
         rows=rows,
         among=len(candidates),
         defaulted=defaulted,
-        in_words=f"Of the {len(rows)} most similar past {loans} with a known outcome, {defaulted} defaulted.",
+        in_words=_("Of the %(rows)s most similar past %(loans)s with a known outcome, %(defaulted)s defaulted.")
+        % {"rows": len(rows), "loans": loans, "defaulted": defaulted},
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from loans.models import ModelVersion, TableEdit
 from loans.queries import words
 from loans.queries.model_fairness import group_name
@@ -77,13 +79,16 @@ def _page(cells: list[dict[str, Any]], effect: dict[str, Any], keep_level: bool)
     level = number_of(effect.get("level"))
     return EditPage(
         cells=[_cell(row) for row in cells],
-        level=f"The level is kept: the intercept moves by {signed(level)} log-odds, so that the mean probability stays as it was."
+        level=_("The level is kept: the intercept moves by %(level)s log-odds, so that the mean probability stays as it was.")
+        % {"level": signed(level)}
         if keep_level
-        else "The level is not kept: the mean probability moves with the cells.",
+        else _("The level is not kept: the mean probability moves with the cells."),
         outcomes=_outcomes(outcomes) if outcomes else [],
         judged=_judged(outcomes) if outcomes else "",
         applicants=_applicants(applicants, number_of(effect.get("cutoff"))) if applicants else [],
-        seen=f"the {number(int(number_of(applicants.get('rows')) or 0))} applicants who were scored last" if applicants else "",
+        seen=_("the %(number)s applicants who were scored last") % {"number": number(int(number_of(applicants.get("rows")) or 0))}
+        if applicants
+        else "",
     )
 
 
@@ -96,14 +101,14 @@ def _cell(row: dict[str, Any]) -> CellChange:
 def _judged(outcomes: dict[str, Any]) -> str:
     rows, defaults = (number(int(number_of(outcomes.get(name)) or 0)) for name in ("rows", "defaults"))
     dates = f", submitted {outcomes['from']} to {outcomes['until']}" if outcomes.get("from") else ""
-    return f"{rows} loans with an outcome{dates}; {defaults} defaulted"
+    return _("%(rows)s loans with an outcome%(dates)s; %(defaults)s defaulted") % {"rows": rows, "dates": dates, "defaults": defaults}
 
 
 def _outcomes(outcomes: dict[str, Any]) -> list[Compared]:
     made: list[Compared] = []
     for label, name, digits, help in (
-        ("AUC", "auc", 4, "How often a loan that defaulted is ranked above one that was repaid."),
-        ("Brier score", "brier", 5, "Less is better."),
+        ("AUC", "auc", 4, _("How often a loan that defaulted is ranked above one that was repaid.")),
+        (_("Brier score"), "brier", 5, _("Less is better.")),
         ("Observed / expected", "oe", 3, "1 is exact."),
     ):
         before, after = (Interval.of(dig(outcomes, side, name)) for side in ("before", "after"))
@@ -123,12 +128,12 @@ def _fairness(row: dict[str, Any]) -> Compared:
         return "–" if ratio is None else f"{number(ratio, 2)}{f' ({group_name(str(lowest))})' if lowest else ''}"
 
     return Compared(
-        f"Adverse impact ratio, {code(str(row.get('name'))).lower()}",
+        _("Adverse impact ratio, %(lower)s") % {"lower": code(str(row.get("name"))).lower()},
         said("before", before),
         said("after", after),
         "–" if before is None or after is None else signed(after - before, 2),
-        "The group that is approved least, against the reference."
-        + (" Below four fifths, by more than chance." if flagged else " Four fifths are the usual line."),
+        _("The group that is approved least, against the reference.")
+        + (_(" Below four fifths, by more than chance.") if flagged else _(" Four fifths are the usual line.")),
     )
 
 
@@ -147,24 +152,32 @@ def _applicants(applicants: dict[str, Any], cutoff: float | None) -> list[Line]:
 
     cut = percent(cutoff)
     return [
-        Line("Reached by the cells", count("touched"), f"of {count('rows')}", "Whose score the changed cells themselves move."),
+        Line(_("Reached by the cells"), count("touched"), f"of {count('rows')}", _("Whose score the changed cells themselves move.")),
         Line(
-            "Mean probability",
+            _("Mean probability"),
             percent(found.get("mean_after"), 2),
             f"before {percent(found.get('mean_before'), 2)}: {points(found.get('mean_shift'))} points",
-            f"On average each moves by {percent(found.get('mean_absolute_shift'), 2)}.",
+            _("On average each moves by %(share)s.") % {"share": percent(found.get("mean_absolute_shift"), 2)},
         ),
         Line(
-            "The furthest",
+            _("The furthest"),
             f"{points(found.get('largest_rise'))} points",
             f"and {points(found.get('largest_fall'))} points",
-            "Of default probability, for one applicant.",
+            _("Of default probability, for one applicant."),
         ),
         Line(
-            "Would come below the cut-off", count("into_approval"), f"the cut-off is {cut}", "Not approved before, approved with the edit."
+            _("Would come below the cut-off"),
+            count("into_approval"),
+            _("the cut-off is %(cut)s") % {"cut": cut},
+            _("Not approved before, approved with the edit."),
         ),
-        Line("Would no longer be below it", count("out_of_approval"), f"the cut-off is {cut}", "Approved before, not with the edit."),
-        Line("Below the cut-off", count("approved_after"), f"before {count('approved_before')}", "In all."),
+        Line(
+            _("Would no longer be below it"),
+            count("out_of_approval"),
+            _("the cut-off is %(cut)s") % {"cut": cut},
+            _("Approved before, not with the edit."),
+        ),
+        Line(_("Below the cut-off"), count("approved_after"), f"before {count('approved_before')}", _("In all.")),
     ]
 
 

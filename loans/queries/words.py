@@ -10,6 +10,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.utils import numberformat
 from django.utils.formats import date_format, get_format
+from django.utils.translation import gettext as _
 
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
 DECIMALS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "JOD": 3, "KWD": 3, "OMR": 3, "TND": 3}
@@ -127,9 +128,9 @@ def frequency(probability: float) -> str:
     """What the probability means: `of 100 applicants like this about 12 default`."""
     many, of = out_of(probability)
     if many == 0:
-        return f"of {whole(of)} applicants like this fewer than 1 defaults"
+        return _("of %(of)s applicants like this fewer than 1 defaults") % {"of": whole(of)}
     verb = "defaults" if many == 1 else "default"
-    return f"of {whole(of)} applicants like this about {many} {verb}"
+    return _("of %(of)s applicants like this about %(many)s %(verb)s") % {"of": whole(of), "many": many, "verb": verb}
 
 
 def days(then: datetime, now: datetime) -> int:

@@ -14,6 +14,7 @@ from django.core.mail import send_mail
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import Alert, AlertRule, AlertState, ModelVersion, MonitoringFigure, MonitoringWindow
 from loans.models.alert import UNCLOSED
@@ -106,18 +107,24 @@ def ring(window: MonitoringWindow, breaches: Iterable[MonitoringFigure], rules: 
 def failed(version: ModelVersion, error: Exception) -> None:
     """A model that can't be looked at rings too: silence would read as “nothing is off”."""
     said = str(error) if type(error).__module__.startswith(("mlcore.", "loans.")) else type(error).__name__
-    _open(version, "monitoring", f"{version} could not be monitored: {said}", grave=True)
+    _open(version, "monitoring", _("%(version)s could not be monitored: %(said)s") % {"version": version, "said": said}, grave=True)
 
 
 def recovered(version: ModelVersion) -> None:
     """It can be looked at again: what `failed` opened closes by itself."""
-    _settle(version, "monitoring", "It was monitored again.")
+    _settle(version, "monitoring", _("It was monitored again."))
 
 
 @transaction.atomic
 def waits_for_approval(version: ModelVersion, until: datetime) -> None:
     """It passed its check and nobody is asked by the clock: without this, the version would wait until the check is too old."""
-    _open(version, "approval", f"{version} passed its promotion check and waits for a second person, until {until:%Y-%m-%d}.", grave=False)
+    _open(
+        version,
+        "approval",
+        _("%(version)s passed its promotion check and waits for a second person, until %(until)s.")
+        % {"version": version, "until": f"{until:%Y-%m-%d}"},
+        grave=False,
+    )
 
 
 def was_judged(version: ModelVersion, note: str) -> None:
@@ -157,7 +164,7 @@ def in_words(window: MonitoringWindow, figure: MonitoringFigure) -> str:
     if figure.baseline is not None:
         parts.append(f"against {figure.baseline:.3f}")
     elif figure.null_limit is not None:
-        parts.append(f"where nothing changed below {figure.null_limit:.3f}")
+        parts.append(_("where nothing changed below %(null_limit)s") % {"null_limit": f"{figure.null_limit:.3f}"})
     if figure.metric == "oe" and figure.low is not None and figure.high is not None:
         parts.append(f"interval {figure.low:.3f} to {figure.high:.3f}")
     return ", ".join(parts)[:500]
@@ -168,7 +175,7 @@ def acknowledge(alert: Alert, *, by: object, note: str = "") -> Alert:
     """Somebody has seen it and looks into it. Raises NotAllowed."""
     alert = Alert.objects.select_for_update().get(pk=alert.pk)
     if alert.state != AlertState.OPEN:
-        raise NotAllowed(f"This alert is {alert.get_state_display().lower()} already.")
+        raise NotAllowed(_("This alert is %(lower)s already.") % {"lower": alert.get_state_display().lower()})
     alert.state, alert.acknowledged_by, alert.acknowledged_at = AlertState.ACKNOWLEDGED, by, timezone.now()
     if note.strip():
         alert.note = note.strip()
@@ -181,10 +188,10 @@ def acknowledge(alert: Alert, *, by: object, note: str = "") -> Alert:
 def close(alert: Alert, *, by: object, note: str) -> Alert:
     """Somebody says what it was. If the figure is off again in a later window, a new alert rings. Raises NotAllowed."""
     if not note.strip():
-        raise NotAllowed("Say what it was, and what was done: it is kept with the alert.")
+        raise NotAllowed(_("Say what it was, and what was done: it is kept with the alert."))
     alert = Alert.objects.select_for_update().get(pk=alert.pk)
     if not alert.is_unclosed:
-        raise NotAllowed("This alert is closed already.")
+        raise NotAllowed(_("This alert is closed already."))
     alert.state, alert.closed_by, alert.closed_at, alert.note = AlertState.CLOSED, by, timezone.now(), note.strip()
     alert.save(update_fields=["state", "closed_by", "closed_at", "note"])
     audit.record("alert.closed", actor=by, subject=alert, metric=alert.metric, feature=alert.feature)

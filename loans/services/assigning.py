@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from loans.models import LoanApplication
 from loans.models.application import TO_DECIDE, UNDECIDED
@@ -31,8 +32,8 @@ def _why_not(application_id: int, by: Any) -> None:
     if row.assigned_to_id == by.pk:
         return
     if row.assigned_to_id is not None:
-        raise NotYours(f"{row.assigned_to.get_full_name() or row.assigned_to.get_username()} has it already.")
-    raise NotYours(f"It is “{row.get_status_display().lower()}”; there is nothing to work on.")
+        raise NotYours(_("%(what)s has it already.") % {"what": row.assigned_to.get_full_name() or row.assigned_to.get_username()})
+    raise NotYours(_("It is “%(lower)s”; there is nothing to work on.") % {"lower": row.get_status_display().lower()})
 
 
 def release(application_id: int, *, by: Any, anybodys: bool = False) -> None:
@@ -40,7 +41,7 @@ def release(application_id: int, *, by: Any, anybodys: bool = False) -> None:
     with transaction.atomic():
         held = LoanApplication.objects.filter(pk=application_id, assigned_to__isnull=False)
         if not (held if anybodys else held.filter(assigned_to=by)).update(assigned_to=None, assigned_at=None):
-            raise NotYours("You do not have it.")
+            raise NotYours(_("You do not have it."))
         audit.record("application.released", actor=by, subject=LoanApplication(pk=application_id))
 
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from loans.models import KnockOutRule, ModelVersion, Policy
 from loans.queries.words import percent
@@ -34,7 +35,7 @@ def comparators(data: Dataset) -> list[Comparator]:
     made = []
     if terms.rules and ruled_out is not None:
         many = len(terms.rules)
-        title = f"the knock-out rules alone ({many} rule{'' if many == 1 else 's'})"
+        title = _("the knock-out rules alone (%(many)s rule%(more)s)") % {"many": many, "more": "" if many == 1 else "s"}
         made.append(Comparator("rules", title, ruled_out.astype(float), ~ruled_out))
     found = _scored(data)
     if found is None:
@@ -45,13 +46,16 @@ def comparators(data: Dataset) -> list[Comparator]:
     score = probability + out
     note = ""
     if version.learned_until is not None:
-        note = f"{version} had learned from loans up to {version.learned_until:%Y-%m-%d}; it is flattered by the judged ones among them."
+        note = _("%(version)s had learned from loans up to %(learned_until)s; it is flattered by the judged ones among them.") % {
+            "version": version,
+            "learned_until": f"{version.learned_until:%Y-%m-%d}",
+        }
     for name, title, row in (
-        ("policy", "the policy in force until now", terms.policy),
-        ("former_policy", "the former policy", _before(terms.policy)),
+        ("policy", _("the policy in force until now"), terms.policy),
+        ("former_policy", _("the former policy"), _before(terms.policy)),
     ):
         if row is not None:
-            with_rules = ", with the knock-out rules" if ruled_out is not None and terms.rules else ""
+            with_rules = _(", with the knock-out rules") if ruled_out is not None and terms.rules else ""
             words = f"{title} ({version} below {percent(row.approve_below)}{with_rules})"
             made.append(Comparator(name, words, score, (probability < row.approve_below) & ~out, note))
     return made

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import LoanApplication, ModelComparison, ModelKind, ModelVersion
 from loans.queries.frames import WindowFrames, window_frames
@@ -53,7 +54,7 @@ def compare(first: ModelVersion, second: ModelVersion, wanted: QuerySet) -> dict
     from mlcore import compare as pair
 
     if first.kind != second.kind or first.kind != ModelKind.DEFAULT_RISK:
-        raise NotComparable("Two default-risk versions can be compared; other kinds have no score that a decision rests on.")
+        raise NotComparable(_("Two default-risk versions can be compared; other kinds have no score that a decision rests on."))
     models = [registry.glimpse(version) for version in (first, second)]
     rows = window_frames([model.schema for model in models], wanted, most=MOST)
     if not len(rows.submitted_at):
@@ -110,15 +111,15 @@ def hold_beside(
     Raises NotComparable, ArtifactError or OSError.
     """
     if first.pk == second.pk:
-        raise NotComparable("Choose two different versions.")
+        raise NotComparable(_("Choose two different versions."))
     if since is not None and until is not None and since > until:
-        raise NotComparable(f"The window would end on {until}, before it begins on {since}.")
+        raise NotComparable(_("The window would end on %(until)s, before it begins on %(since)s.") % {"until": until, "since": since})
     began = time.monotonic()
     start = None if since is None else datetime.combine(since, datetime.min.time(), tzinfo=UTC)
     end = None if until is None else datetime.combine(until + timedelta(days=1), datetime.min.time(), tzinfo=UTC)
     found = compare(first, second, applications(since=start, until=end, known=False))
     if not found["rows"]:
-        raise NotComparable("There are no applications in this window.")
+        raise NotComparable(_("There are no applications in this window."))
     return ModelComparison.objects.create(
         first=first,
         second=second,

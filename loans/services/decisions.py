@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from loans.models import Decision, DecisionProposal, LoanApplication, Prediction, ProposalState, Status
 from loans.models.decision import Outcome
@@ -98,7 +99,7 @@ def decide(
         _refuse_unless_open(application, outcome)
         prediction = Prediction.objects.latest_of(application)
         if seen_prediction is not None and seen_prediction != (prediction.pk if prediction else 0):
-            raise ScoreChanged("This application was scored anew while you looked at it. Look at the new score, then decide.")
+            raise ScoreChanged(_("This application was scored anew while you looked at it. Look at the new score, then decide."))
         _refuse_if_it_does_not_fit(application, wanted, prediction)
         needs = second_person_for(application, officer=officer, outcome=outcome, prediction=prediction, offer=offer)
         if not needs:
@@ -120,25 +121,32 @@ def decide(
 
 def _checked(outcome: str, reason: str, note: str, override_reason: str, offer: Offer | None) -> Wanted:
     if outcome not in Outcome.values:
-        raise DecisionRefused(f"{outcome!r} is not an outcome; there are: {', '.join(Outcome.values)}.", field="outcome")
+        raise DecisionRefused(
+            _("%(outcome)s is not an outcome; there are: %(values)s.") % {"outcome": f"{outcome!r}", "values": ", ".join(Outcome.values)},
+            field="outcome",
+        )
     pack = rulepack.in_force()
     chosen = pack.reason(outcome, reason)
     note = note.strip()
     if chosen.note_required and not note:
-        raise DecisionRefused(f"“{chosen.text}” needs a note that says it in words.", field="note")
+        raise DecisionRefused(_("“%(text)s” needs a note that says it in words.") % {"text": chosen.text}, field="note")
     if len(note) > MAX_NOTE:
-        raise DecisionRefused(f"The note has {len(note)} characters; at most {MAX_NOTE} are kept.", field="note")
+        raise DecisionRefused(
+            _("The note has %(note)s characters; at most %(max_note)s are kept.") % {"note": len(note), "max_note": MAX_NOTE}, field="note"
+        )
     if outcome == Outcome.DECLINE and chosen.note_required and pack.notice.is_no_reason(note):
         raise DecisionRefused(
-            "That a score or a standard of ours was missed is no reason that an applicant may be given. Say what lies behind it.",
+            _("That a score or a standard of ours was missed is no reason that an applicant may be given. Say what lies behind it."),
             field="note",
         )
     if override_reason and override_reason not in pack.overrides:
         raise DecisionRefused(
-            f"{override_reason!r} is not a reason to override; there are: {', '.join(pack.overrides)}.", field="override_reason"
+            _("%(override_reason)s is not a reason to override; there are: %(overrides)s.")
+            % {"override_reason": f"{override_reason!r}", "overrides": ", ".join(pack.overrides)},
+            field="override_reason",
         )
     if (outcome == Outcome.COUNTER) != (offer is not None):
-        raise DecisionRefused("A counter-offer names the amount that is offered; no other decision does.", field="offered_amount")
+        raise DecisionRefused(_("A counter-offer names the amount that is offered; no other decision does."), field="offered_amount")
     return Wanted(outcome, chosen, note, override_reason, offer)
 
 
@@ -146,53 +154,61 @@ def _refuse_unless_open(application: LoanApplication, outcome: str) -> None:
     waiting = application.proposals.filter(state=ProposalState.WAITING).select_related("maker").first()
     if waiting is not None:
         raise AlreadyDecided(
-            f"{name_of(waiting.maker)} proposed on {moment_of(waiting.created_at)} UTC to {waiting.get_outcome_display().lower()}; "
-            "that waits for a second person."
+            _("%(maker)s proposed on %(created_at)s UTC to %(lower)s; that waits for a second person.")
+            % {"maker": name_of(waiting.maker), "created_at": moment_of(waiting.created_at), "lower": waiting.get_outcome_display().lower()}
         )
     if application.can_become(STATUS_AFTER[Outcome(outcome)]):
         return
     last = application.decisions.select_related("officer").order_by("-pk").first()
     if last is not None:
         raise AlreadyDecided(
-            f"{name_of(last.officer)} decided this on {moment_of(last.created_at)} UTC: {last.get_outcome_display().lower()}."
+            _("%(officer)s decided this on %(created_at)s UTC: %(lower)s.")
+            % {"officer": name_of(last.officer), "created_at": moment_of(last.created_at), "lower": last.get_outcome_display().lower()}
         )
     if application.status == Status.RECEIVED:
-        raise DecisionRefused("This application still waits for its score. It can be decided as soon as it has one, or needs review.")
-    raise DecisionRefused(f"This application is “{application.get_status_display().lower()}”; it can't be decided.")
+        raise DecisionRefused(_("This application still waits for its score. It can be decided as soon as it has one, or needs review."))
+    raise DecisionRefused(_("This application is “%(lower)s”; it can't be decided.") % {"lower": application.get_status_display().lower()})
 
 
 def _refuse_if_it_does_not_fit(application: LoanApplication, wanted: Wanted, prediction: Prediction | None) -> None:
     outcome = wanted.outcome
     if outcome in COMMITS and prediction is None:
-        what = "approved" if outcome == Outcome.APPROVE else "offered other terms"
+        what = "approved" if outcome == Outcome.APPROVE else _("offered other terms")
         raise DecisionRefused(
-            f"There is no valid score, so this can't be {what}. Ask for a score, refer it, or decline it.", field="outcome"
+            _("There is no valid score, so this can't be %(what)s. Ask for a score, refer it, or decline it.") % {"what": what},
+            field="outcome",
         )
     if (wanted.reason.code == ACCEPTED) != (application.status == Status.OFFERED and outcome == Outcome.APPROVE):
-        raise DecisionRefused("Approved after an offer is what the applicant accepted, and nothing else is.", field="reason")
+        raise DecisionRefused(_("Approved after an offer is what the applicant accepted, and nothing else is."), field="reason")
     if wanted.offer is not None:
         _refuse_an_odd_offer(application, wanted.offer)
     if is_override(application, outcome, prediction):
         if not wanted.override_reason:
-            raise DecisionRefused("This goes against the advice. Choose from the list why.", field="override_reason")
+            raise DecisionRefused(_("This goes against the advice. Choose from the list why."), field="override_reason")
         if not wanted.note:
-            raise DecisionRefused("This goes against the advice. Say in the note what the model can not know.", field="note")
+            raise DecisionRefused(_("This goes against the advice. Say in the note what the model can not know."), field="note")
 
 
 def _refuse_an_odd_offer(application: LoanApplication, offer: Offer) -> None:
     spec, terms = APPLICATION_FIELDS["amount"], APPLICATION_FIELDS["term_months"]
     if not spec.minimum <= offer.amount <= spec.maximum:
-        raise DecisionRefused(f"The amount offered must lie between {spec.minimum:g} and {whole(spec.maximum)}.", field="offered_amount")
+        raise DecisionRefused(
+            _("The amount offered must lie between %(minimum)s and %(maximum)s.")
+            % {"minimum": f"{spec.minimum:g}", "maximum": whole(spec.maximum)},
+            field="offered_amount",
+        )
     if offer.term_months is not None and not terms.minimum <= offer.term_months <= terms.maximum:
         raise DecisionRefused(
-            f"The term offered must lie between {terms.minimum:g} and {terms.maximum:g} months.", field="offered_term_months"
+            _("The term offered must lie between %(minimum)s and %(maximum)s months.")
+            % {"minimum": f"{terms.minimum:g}", "maximum": f"{terms.maximum:g}"},
+            field="offered_term_months",
         )
     if offer.rate is not None and not 0 <= offer.rate <= 10:
-        raise DecisionRefused("The rate offered must lie between 0 and 1,000 per cent a year.", field="offered_rate")
+        raise DecisionRefused(_("The rate offered must lie between 0 and 1,000 per cent a year."), field="offered_rate")
     same_term = offer.term_months in (None, application.term_months)
     if offer.amount == application.amount and same_term and offer.rate is None:
         raise DecisionRefused(
-            "These are the terms that were asked for. Change the amount, the term or the rate, or approve.", field="offered_amount"
+            _("These are the terms that were asked for. Change the amount, the term or the rate, or approve."), field="offered_amount"
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.models import DemandForecast, LoanApplication
 from loans.models.forecast import FREQUENCIES, HORIZONS, MEASURES
@@ -33,9 +34,12 @@ def refresh(
     known = [code for code, _ in FREQUENCIES]
     unknown = [name for name in frequencies or [] if name not in known]
     if unknown:
-        raise ForecastRefused(f"There is no forecast by {', '.join(unknown)}; there are: {', '.join(known)}.")
+        raise ForecastRefused(
+            gettext("There is no forecast by %(unknown)s; there are: %(known)s.")
+            % {"unknown": ", ".join(unknown), "known": ", ".join(known)}
+        )
     as_of = as_of or timezone.now().replace(microsecond=0)
-    progress(0.0, "Reading the history")
+    progress(0.0, gettext("Reading the history"))
     series = history()
     synthetic = LoanApplication.objects.filter(synthetic=True).exists()
     wanted = [(frequency, measure) for frequency in frequencies or known for measure, _ in MEASURES]

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import IdempotentAnswer
 
@@ -54,14 +55,14 @@ def once(work: Callable[[], Answer], *, client: Any, key: str, asked: str) -> An
     with transaction.atomic():
         # Ends with the transaction, and asks nobody to wait: a repeat that comes too early is told so.
         if not _locked(client.pk, digest):
-            raise InFlight("A request with this Idempotency-Key is being worked on; ask again in a moment.")
+            raise InFlight(_("A request with this Idempotency-Key is being worked on; ask again in a moment."))
         kept = IdempotentAnswer.objects.filter(client=client, key=digest).first()
         if kept is not None and kept.created_at < timezone.now() - KEPT:
             kept.delete()
             kept = None
         if kept is not None:
             if kept.fingerprint != asked:
-                raise KeyReused("This Idempotency-Key came with another request before; take a new key for a new request.")
+                raise KeyReused(_("This Idempotency-Key came with another request before; take a new key for a new request."))
             return Answer(kept.status, json.loads(kept.body), kept.location, kept.applications, replayed=True)
         answer = work()
         IdempotentAnswer.objects.create(

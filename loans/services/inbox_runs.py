@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import InboxRun, LoanApplication, RunState, ScoringJob
 from loans.models.application import UNDECIDED
@@ -30,18 +31,18 @@ class RunRefused(Exception):
 def start(applications: QuerySet[LoanApplication], *, action: str, by: Any, assignee: Any = None) -> InboxRun:
     """Write down what is to be done to the first MOST_AT_ONCE of these, as the starter sees them, and wake a worker. Raises RunRefused."""
     if action not in InboxAction.values:
-        raise RunRefused("There is no such action.")
+        raise RunRefused(_("There is no such action."))
     needed = DECIDES if action == InboxAction.SCORE else ASSIGNS
     if not by.has_perm(needed):
-        raise RunRefused("Your role may not do this to many at once.")
+        raise RunRefused(_("Your role may not do this to many at once."))
     if action == InboxAction.ASSIGN and (assignee is None or not assignee.is_active or not assignee.has_perm(DECIDES)):
-        raise RunRefused("Choose somebody who decides applications.")
+        raise RunRefused(_("Choose somebody who decides applications."))
     visible = LoanApplication.objects.visible_to(by).filter(pk__in=applications.order_by().values("pk")[: MOST_AT_ONCE + 1])
     ids = list(visible.order_by("submitted_at", "pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
     if not ids:
-        raise RunRefused("Nothing is chosen.")
+        raise RunRefused(_("Nothing is chosen."))
     if len(ids) > MOST_AT_ONCE:
-        raise RunRefused(f"At most {MOST_AT_ONCE:,} at once. Narrow the list down.")
+        raise RunRefused(_("At most %(most_at_once)s at once. Narrow the list down.") % {"most_at_once": f"{MOST_AT_ONCE:,}"})
     with transaction.atomic():
         run = InboxRun.objects.create(action=action, assignee=assignee, applications=ids, started_by=by)
         audit.record("inboxrun.started", actor=by, subject=run, bulk=action, applications=len(ids))
@@ -53,7 +54,7 @@ def start(applications: QuerySet[LoanApplication], *, action: str, by: Any, assi
 def cancel(run: InboxRun) -> None:
     """A queued one stops at once, a running one after its piece; what was done stays done."""
     stopped = InboxRun.objects.filter(pk=run.pk, state=RunState.QUEUED).update(
-        state=RunState.CANCELLED, finished_at=Now(), cancel_requested=True, step="Cancelled before it began"
+        state=RunState.CANCELLED, finished_at=Now(), cancel_requested=True, step=_("Cancelled before it began")
     )
     if not stopped:
         InboxRun.objects.filter(pk=run.pk, state=RunState.RUNNING).update(cancel_requested=True)
@@ -73,7 +74,10 @@ def run(run_id: int) -> InboxRun | None:
     except Exception as error:
         logger.exception("Inbox run %d failed", run_id)
         InboxRun.objects.filter(pk=run_id, state=RunState.RUNNING, attempts=bulk.attempts).update(
-            state=RunState.FAILED, finished_at=Now(), lease_until=None, error=f"{type(error).__name__}; see the worker's log"
+            state=RunState.FAILED,
+            finished_at=Now(),
+            lease_until=None,
+            error=_("%(error)s; see the worker's log") % {"error": type(error).__name__},
         )
     bulk.refresh_from_db()
     return bulk
@@ -116,7 +120,7 @@ def _do(bulk: InboxRun, ids: list[int]) -> int:
 
 
 def _step(done: int, skipped: int) -> str:
-    return f"{done:,} done" + (f", {skipped:,} left as they were" if skipped else "")
+    return f"{done:,} done" + (_(", %(skipped)s left as they were") % {"skipped": f"{skipped:,}"} if skipped else "")
 
 
 def _lease() -> Any:

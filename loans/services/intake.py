@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.models import (
     Applicant,
@@ -109,7 +110,7 @@ def prepare(fields: dict[str, Any], *, submitted_by: Any | None, synthetic: bool
     now = timezone.now()
     submitted_at = fields.pop("submitted_at", None) or now
     if submitted_at > now + timedelta(days=1):
-        errors["submitted_at"] = ["lies in the future"]
+        errors["submitted_at"] = [gettext("lies in the future")]
     if errors:
         raise InvalidApplication(errors)
     named = fields.get("external_reference")
@@ -166,7 +167,10 @@ def store(ready: Ready, prediction: Prediction | None = None, snapshot: dict[str
             row = cursor.fetchone()
     except IntegrityError as error:
         if "external_reference" in (error.__cause__.diag.constraint_name or ""):
-            raise DuplicateReference(f"An application with the reference {application.external_reference!r} is here already.") from error
+            raise DuplicateReference(
+                gettext("An application with the reference %(external_reference)s is here already.")
+                % {"external_reference": f"{application.external_reference!r}"}
+            ) from error
         raise
     application.pk, applicant_id, job.pk, job.created_at, job.due_at, job.finished_at = row[:6]
     if person is not None:
@@ -205,7 +209,7 @@ def store_many(ready: Sequence[Ready], write: Callable[[list[Ready]], list[Recei
                 raise
         else:
             return [taken.get(place) or next(received) for place in range(len(ready))]
-    raise DuplicateReference("References of this batch are being taken by another request at the same time; send it again.")
+    raise DuplicateReference(gettext("References of this batch are being taken by another request at the same time; send it again."))
 
 
 def _taken(ready: Sequence[Ready]) -> dict[int, DuplicateReference]:
@@ -223,7 +227,9 @@ def _taken(ready: Sequence[Ready]) -> dict[int, DuplicateReference]:
     found = {}
     for place, reference in wanted.items():
         if reference in here:
-            found[place] = DuplicateReference(f"An application with the reference {reference!r} is here already.")
+            found[place] = DuplicateReference(
+                gettext("An application with the reference %(reference)s is here already.") % {"reference": f"{reference!r}"}
+            )
         here.add(reference)
     return found
 
@@ -273,12 +279,12 @@ def _product(code: str | None, amount: Any, errors: dict[str, list[str]], known:
     product = LoanProduct.objects.filter(code=code).first() if known is None else known.products.get(code)
     if product is None or not product.active:
         listed = ", ".join(LoanProduct.objects.filter(active=True).values_list("code", flat=True)[:20]) or "none yet"
-        errors["product"] = [f"is not a product that takes applications; there are: {listed}"]
+        errors["product"] = [gettext("is not a product that takes applications; there are: %(listed)s") % {"listed": listed}]
         return None
     if amount is not None and product.minimum_amount is not None and amount < product.minimum_amount:
-        errors["amount"] = [f"is below this product's minimum of {product.minimum_amount}"]
+        errors["amount"] = [gettext("is below this product's minimum of %(minimum_amount)s") % {"minimum_amount": product.minimum_amount}]
     if amount is not None and product.maximum_amount is not None and amount > product.maximum_amount:
-        errors["amount"] = [f"is above this product's maximum of {product.maximum_amount}"]
+        errors["amount"] = [gettext("is above this product's maximum of %(maximum_amount)s") % {"maximum_amount": product.maximum_amount}]
     return product
 
 
@@ -299,7 +305,7 @@ def sort_attributes(
     for name, value in values.items():
         definition = definitions.get(name)
         if definition is None:
-            errors[f"attributes.{name}"] = ["is not declared; an administrator can declare it as an attribute definition"]
+            errors[f"attributes.{name}"] = [gettext("is not declared; an administrator can declare it as an attribute definition")]
             continue
         try:
             parsed = definition.parse(value)

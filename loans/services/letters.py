@@ -6,6 +6,8 @@ import io
 from functools import lru_cache
 from html import escape
 
+from django.utils.translation import gettext as _
+
 from loans.queries.words import day_of
 from loans.services.notices import Letter
 
@@ -48,7 +50,7 @@ def pdf(letter: Letter, *, reference: str) -> bytes:
 
     lacking = unshowable(letter)
     if lacking:
-        raise CannotShow(f"The PDF's font has no {', '.join(lacking)}. Print the page instead.")
+        raise CannotShow(_("The PDF's font has no %(lacking)s. Print the page instead.") % {"lacking": ", ".join(lacking)})
     plain = ParagraphStyle("plain", fontName=FONT, fontSize=10, leading=14)
     strong = ParagraphStyle("strong", parent=plain, fontName=BOLD)
     small = ParagraphStyle("small", parent=plain, fontSize=8.5, leading=12)
@@ -59,11 +61,11 @@ def pdf(letter: Letter, *, reference: str) -> bytes:
     space = Spacer(1, 5 * mm)
     story: list = []
     if letter.missing:
-        story += [*lines(["DRAFT – NOT TO BE SENT. Missing: " + "; ".join(letter.missing)], strong), space]
+        story += [*lines([_("DRAFT – NOT TO BE SENT. Missing: ") + "; ".join(letter.missing)], strong), space]
     story += [*lines(letter.creditor), space, *lines([letter.name, *letter.address]), space]
     story += [*lines([day_of(letter.day), f"Reference: {reference}"]), space]
     story += [*lines([f"Your request: {letter.request}"]), *lines([letter.action], strong), space]
-    story += lines(["The principal reasons for this decision:"])
+    story += lines([_("The principal reasons for this decision:")])
     story += [ListFlowable(lines(letter.reasons), bulletType="bullet", bulletFontName=FONT, leftIndent=6 * mm), space]
     story += [*lines(letter.sources), space] if letter.sources else []
     story += [*lines(letter.rights, small), *lines(letter.agency, small)]

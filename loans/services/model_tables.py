@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from django.utils.translation import gettext
+
 from loans.models import ModelKind, ModelVersion
 from loans.services import registry
 
@@ -159,7 +161,7 @@ def read_form(
             value = float(text.replace(",", "."))
         except ValueError:
             cell = ", ".join(labels[j][code] for j, code in zip(features, codes, strict=True))
-            wrong.append(f"{cell}: “{text[:20]}” is not a number.")
+            wrong.append(gettext("%(cell)s: “%(text)s” is not a number.") % {"cell": cell, "text": text[:20]})
             continue
         changed.append((features, codes, -value / model.point_scale.factor if unit == POINTS else value))
     if wrong:
@@ -170,7 +172,7 @@ def read_form(
 def features_of(key: str) -> tuple[int, ...]:
     parts = key.split("-")
     if not 1 <= len(parts) <= 2 or not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
-        raise NoTables(f"“{key[:20]}” names no table.")
+        raise NoTables(gettext("“%(key)s” names no table.") % {"key": key[:20]})
     return tuple(int(part) for part in parts)
 
 
@@ -184,7 +186,7 @@ def _places(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 def _tabled(version: ModelVersion) -> Any:
     if not has_tables(version):
-        raise NoTables(f"{version} is no sum of tables.")
+        raise NoTables(gettext("%(version)s is no sum of tables.") % {"version": version})
     return registry.load(version)
 
 
@@ -194,7 +196,7 @@ def _table(version: ModelVersion, model: Any, features: tuple[int, ...]) -> Any:
     try:
         return table_of(model.rung.tables_, features)
     except EditError:
-        raise NoTables(f"{version} has no such table.") from None
+        raise NoTables(gettext("%(version)s has no such table.") % {"version": version}) from None
 
 
 def _shown(model: Any, value: float, unit: str) -> str:

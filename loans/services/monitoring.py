@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.models import ModelKind, ModelVersion, MonitoringWindow
 from loans.queries import monitoring_frames as frames
@@ -50,10 +51,16 @@ def refresh(
     """
     period = period or settings.MONITORING_PERIOD
     if period not in PERIODS:
-        raise MonitoringRefused(f"There are no windows by {period!r}; there are: {', '.join(PERIODS)}.")
+        raise MonitoringRefused(
+            gettext("There are no windows by %(period)s; there are: %(periods)s.")
+            % {"period": f"{period!r}", "periods": ", ".join(PERIODS)}
+        )
     unknown = [kind for kind in kinds or [] if kind not in ModelKind.values]
     if unknown:
-        raise MonitoringRefused(f"There is no kind of model {', '.join(unknown)}; there are: {', '.join(ModelKind.values)}.")
+        raise MonitoringRefused(
+            gettext("There is no kind of model %(unknown)s; there are: %(values)s.")
+            % {"unknown": ", ".join(unknown), "values": ", ".join(ModelKind.values)}
+        )
     versions = [version for kind in kinds or ModelKind.values if (version := ModelVersion.objects.champion(kind)) is not None]
     missing = [kind for kind in kinds or [] if kind not in [version.kind for version in versions]]
     if missing or not versions:
@@ -106,14 +113,18 @@ def _alone(version: ModelVersion) -> Iterator[bool]:
 def _watch_version(
     version: ModelVersion, period: str, only: date | None, force: bool, as_of: datetime, by: object | None, progress: Progress
 ) -> list[MonitoringWindow]:
-    progress(0.0, f"{version}: what is on file")
+    progress(0.0, gettext("%(version)s: what is on file") % {"version": version})
     reference = reference_of(version)
     spans = windows_after(reference[1], period, as_of)
     if only is not None:
         spans = [span for span in spans if span.start <= only < span.end]
         if not spans:
             raise MonitoringRefused(
-                f"{version} has no finished {period} that holds {only}: its windows begin after {reference[1]}, what it learned from."
+                gettext(
+                    "%(version)s has no finished %(period)s that holds %(only)s: its windows begin after %(reference)s, what "
+                    "it learned from."
+                )
+                % {"version": version, "period": period, "only": only, "reference": reference[1]}
             )
     due = spans if force or only is not None else [span for span in spans if _is_due(version, span, as_of)]
     if not due:
@@ -138,7 +149,9 @@ def reference_of(version: ModelVersion) -> tuple[date, date]:
         # A model that needs no labels (segments), or one that came from elsewhere: what was on file when it was made.
         last = frames.extent(None, version.created_at.date() + timedelta(days=1)).last
     if last is None:
-        raise MonitoringRefused(f"{version}: there is no application from before it was made, so nothing to compare with.")
+        raise MonitoringRefused(
+            gettext("%(version)s: there is no application from before it was made, so nothing to compare with.") % {"version": version}
+        )
     end = last.astimezone(UTC).date() + timedelta(days=1)
     return end - timedelta(days=REFERENCE_DAYS), end
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from loans.models import Alert, AlertState, ModelVersion
 from loans.models.alert import UNCLOSED
@@ -17,11 +19,11 @@ if TYPE_CHECKING:
     from mlcore.monitor import Figure
 
 OUTPUTS = {
-    "probability": "Default probability",
+    "probability": gettext_lazy("Default probability"),
     "grade": "Grade",
-    "reason": "Main reason against",
-    "advice": "Advice (by the policy in force)",
-    "fraud_score": "Fraud score",
+    "reason": gettext_lazy("Main reason against"),
+    "advice": gettext_lazy("Advice (by the policy in force)"),
+    "fraud_score": gettext_lazy("Fraud score"),
     "segment": "Segment",
 }
 EARLY_LEVEL = 0.005
@@ -57,7 +59,10 @@ def _share(group: str, metric: str, k: int, n: int, rule: object | None, *, wors
 def _decisions(start: date, end: date, rules: alerts.Rules) -> tuple[list[Figure], list[str]]:
     found = desk.decisions(start, end)
     if found.final < LEAST_DECISIONS:
-        return [], [f"Decisions: {found.final:,} final ones in this window; {LEAST_DECISIONS} are needed for a rate."]
+        return [], [
+            _("Decisions: %(final)s final ones in this window; %(least_decisions)s are needed for a rate.")
+            % {"final": f"{found.final:,}", "least_decisions": LEAST_DECISIONS}
+        ]
     made = [_share("decisions", "approval_rate", found.approved, found.final, None)]
     notes = []
     if found.advised:
@@ -67,11 +72,14 @@ def _decisions(start: date, end: date, rules: alerts.Rules) -> tuple[list[Figure
             _share(
                 "decisions", "override_default", found.overruled_defaults, found.overruled_labelled, None,
                 baseline=found.overruled_expected,
-                note="Approved against the advice; beside it what the model expected of these very loans.",
+                note=_("Approved against the advice; beside it what the model expected of these very loans."),
             )
         )  # fmt: skip
     elif found.overruled:
-        notes.append(f"Overrides: none of the {found.overruled:,} loans that were approved against the advice has an outcome yet.")
+        notes.append(
+            _("Overrides: none of the %(overruled)s loans that were approved against the advice has an outcome yet.")
+            % {"overruled": f"{found.overruled:,}"}
+        )
     return made, notes
 
 
@@ -80,15 +88,18 @@ def _forecasts(start: date, end: date, rules: alerts.Rules) -> tuple[list[Figure
 
     accuracy = desk.forecast_accuracy(start, end)
     if accuracy is None:
-        return [], ["Demand: no kept forecast was made in this window and has met its periods."]
-    note = f"{accuracy.origins} vintages made in this window, against what came; beside it seasonal naive's."
+        return [], [_("Demand: no kept forecast was made in this window and has met its periods.")]
+    note = _("%(origins)s vintages made in this window, against what came; beside it seasonal naive's.") % {"origins": accuracy.origins}
     return [Figure("operations", "forecast_error", value=accuracy.ours, baseline=accuracy.naive, note=note)], []
 
 
 def _fraud(start: date, end: date, rules: alerts.Rules) -> tuple[list[Figure], list[str]]:
     confirmed, cleared = desk.disposed_flags(start, end)
     if confirmed + cleared < LEAST_FLAGS:
-        few = f"Fraud flags: {confirmed + cleared:,} raised in this window are disposed; {LEAST_FLAGS} are needed for a precision."
+        few = _("Fraud flags: %(what)s raised in this window are disposed; %(least_flags)s are needed for a precision.") % {
+            "what": f"{confirmed + cleared:,}",
+            "least_flags": LEAST_FLAGS,
+        }
         return [], [few]
     return [_share("decisions", "fraud_precision", confirmed, confirmed + cleared, rules.of("fraud_precision"), worst="low")], []
 
@@ -98,7 +109,7 @@ def _operations(start: date, end: date, rules: alerts.Rules) -> tuple[list[Figur
 
     found = desk.jobs(start, end)
     if not found.jobs:
-        return [], ["Operations: no scoring job was made in this window."]
+        return [], [_("Operations: no scoring job was made in this window.")]
     made = []
     if found.p95 is not None:
         rule = rules.of("latency_p95")
@@ -126,22 +137,31 @@ def _early(start: date, end: date, rules: alerts.Rules, as_of: datetime) -> tupl
 
     loans = desk.booked(start, as_of)
     if loans is None:
-        return [], ["Early signals: no loan on file says until when it was watched."]
+        return [], [_("Early signals: no loan on file says until when it was watched.")]
     mine = (loans.started >= np.datetime64(start)) & (loans.started < np.datetime64(end))
     if np.isnat(loans.past_due).all():
-        return [], ["Early signals: no loan on file says when it was 30 days late; import it as past_due_30_on of the outcome."]
+        return [], [_("Early signals: no loan on file says when it was 30 days late; import it as past_due_30_on of the outcome.")]
     months = by_month_on_book(loans.started, loans.past_due, loans.watched_until, mine)
     if not months:
-        return [], ["Early signals: fewer than 30 loans of this window were watched for a month."]
+        return [], [_("Early signals: fewer than 30 loans of this window were watched for a month.")]
     last = months[-1]
     rule = rules.of("early_bad")
     worse = rule is not None and last.p is not None and last.reference is not None and last.share - last.reference >= rule.limit
     made = Figure(
-        "early", "early_bad", "", f"30 days past due after {last.month} month{'s' if last.month > 1 else ''}", value=last.share,
-        baseline=last.reference, low=last.low, high=last.high, p=last.p, breach=bool(worse and last.p <= EARLY_LEVEL),
-        note=f"{last.loans:,} loans were watched for that long; {last.reference_loans:,} of other vintages.",
+        "early",
+        "early_bad",
+        "",
+        _("30 days past due after %(month)s month%(more)s") % {"month": last.month, "more": "s" if last.month > 1 else ""},
+        value=last.share,
+        baseline=last.reference,
+        low=last.low,
+        high=last.high,
+        p=last.p,
+        breach=bool(worse and last.p <= EARLY_LEVEL),
+        note=_("%(loans)s loans were watched for that long; %(reference_loans)s of other vintages.")
+        % {"loans": f"{last.loans:,}", "reference_loans": f"{last.reference_loans:,}"},
         detail={"months": [vars(one) for one in months]},
-    )  # fmt: skip
+    )
     return [made], []
 
 
@@ -156,12 +176,17 @@ def watch_queue(now: datetime | None = None) -> Alert | None:
     if rule is None or age < rule.limit:
         if alert is not None:
             alert.state, alert.closed_at = AlertState.CLOSED, now
-            alert.note = (alert.note + f"\nThe queue is worked off again ({now.astimezone(UTC):%Y-%m-%d %H:%M} UTC).").strip()
+            alert.note = (
+                alert.note + _("\nThe queue is worked off again (%(moment)s UTC).") % {"moment": f"{now.astimezone(UTC):%Y-%m-%d %H:%M}"}
+            ).strip()
             alert.save(update_fields=["state", "closed_at", "note"])
             audit.record("alert.closed", subject=alert, metric="pending_age")
         return None
     grave = rule.grave is not None and age >= rule.grave
-    text = f"The oldest application without a score has waited {timedelta(seconds=round(age))}; the limit is {rule.limit:,.0f} s."
+    text = _("The oldest application without a score has waited %(age)s; the limit is %(limit)s s.") % {
+        "age": timedelta(seconds=round(age)),
+        "limit": f"{rule.limit:,.0f}",
+    }
     if alert is None:
         alert = Alert.objects.create(metric="pending_age", text=text, grave=grave, owner=rule.owner)
         audit.record("alert.opened", subject=alert, metric="pending_age", value=round(age))

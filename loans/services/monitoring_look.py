@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from loans.models import ModelKind, ModelVersion, MonitoringFigure, MonitoringWindow
 from loans.queries import monitoring_frames as frames
@@ -58,13 +59,16 @@ class Watcher:
         from mlcore.monitor import Collected
 
         rows = frames.extent(*self.span).rows
-        progress(0.0, f"{self.version}: reference of {rows:,} applications")
+        progress(0.0, _("%(version)s: reference of %(rows)s applications") % {"version": self.version, "rows": f"{rows:,}"})
         bins, outputs = self._bins(min(1.0, BIN_ROWS / max(rows, 1)))
         self.reference = Collected(bins, outputs)
         share = min(1.0, REFERENCE_ROWS / max(rows, 1))
         for block in self._stream(*self.span, share):
             self._count(self.reference, block)
-            progress(min(self.reference.rows / max(rows * share, 1), 1.0), f"{self.version}: reference of {rows:,} applications")
+            progress(
+                min(self.reference.rows / max(rows * share, 1), 1.0),
+                _("%(version)s: reference of %(rows)s applications") % {"version": self.version, "rows": f"{rows:,}"},
+            )
         return self.reference
 
     def _stream(self, start: date, end: date, share: float = 1.0) -> Iterator[frames.Block]:
@@ -159,11 +163,19 @@ class Watcher:
     def _notes(self, labelled: int, booked: int, after: int, rows: int) -> list[str]:
         notes = []
         if self.reference.rows < LEAST_REFERENCE:
-            notes.append(f"The reference has {self.reference.rows:,} applications only: little can be said against it.")
+            notes.append(
+                _("The reference has %(rows)s applications only: little can be said against it.") % {"rows": f"{self.reference.rows:,}"}
+            )
         if after:
-            notes.append(f"{after:,} of {rows:,} applications had no stored score of this version and were scored for this look.")
+            notes.append(
+                _("%(after)s of %(rows)s applications had no stored score of this version and were scored for this look.")
+                % {"after": f"{after:,}", "rows": f"{rows:,}"}
+            )
         if labelled and labelled < rows:
-            notes.append(f"{labelled:,} loans have an outcome. What was declined has none, so performance is that of approved loans only.")
+            notes.append(
+                _("%(labelled)s loans have an outcome. What was declined has none, so performance is that of approved loans only.")
+                % {"labelled": f"{labelled:,}"}
+            )
         return notes
 
     def _store(

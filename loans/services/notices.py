@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 
 from loans.models import AdverseActionNotice, Decision, LoanApplication
 from loans.models.fields import BadText, clean_text
@@ -23,9 +24,9 @@ from loans.services import audit, rulepack
 
 MAX_REASON = 200
 LENDER_TEXTS = {
-    "creditor": ("NOTICE_CREDITOR", "the creditor's name and address"),
-    "agency": ("NOTICE_AGENCY", "the agency that watches over the creditor, with its address"),
-    "rights": ("NOTICE_RIGHTS", "the text on the applicant's rights"),
+    "creditor": ("NOTICE_CREDITOR", gettext_lazy("the creditor's name and address")),
+    "agency": ("NOTICE_AGENCY", gettext_lazy("the agency that watches over the creditor, with its address")),
+    "rights": ("NOTICE_RIGHTS", gettext_lazy("the text on the applicant's rights")),
 }
 
 
@@ -72,7 +73,7 @@ def draft(decision: Decision) -> AdverseActionNotice:
         decision=decision,
         application=application,
         reasons=principal_reasons(decision, pack),
-        rule_pack=f"{pack.name}, in force from {pack.effective_from}",
+        rule_pack=gettext("%(name)s, in force from %(effective_from)s") % {"name": pack.name, "effective_from": pack.effective_from},
         due_on=due,
         **{name: getattr(settings, setting) for name, (setting, _) in LENDER_TEXTS.items()},
         sources=settings.NOTICE_SOURCES,
@@ -110,7 +111,7 @@ def send(notice_id: int, *, by: Any) -> AdverseActionNotice:
         notice = _unsent(notice_id)
         missing = missing_in(notice)
         if missing:
-            raise NoticeRefused(f"It is incomplete and may not go out like this: {'; '.join(missing)}.")
+            raise NoticeRefused(gettext("It is incomplete and may not go out like this: %(missing)s.") % {"missing": "; ".join(missing)})
         _checked(notice.reasons)
         now = timezone.now()
         notice.sent_at, notice.sent_by = now, by
@@ -123,7 +124,9 @@ def send(notice_id: int, *, by: Any) -> AdverseActionNotice:
 def _unsent(notice_id: int) -> AdverseActionNotice:
     notice = AdverseActionNotice.objects.select_for_update().get(pk=notice_id)
     if notice.is_sent:
-        raise NoticeRefused(f"It was sent on {day_of(notice.sent_at)}; what the applicant has can't be changed here.")
+        raise NoticeRefused(
+            gettext("It was sent on %(sent_at)s; what the applicant has can't be changed here.") % {"sent_at": day_of(notice.sent_at)}
+        )
     return notice
 
 
@@ -133,14 +136,21 @@ def _checked(reasons: list[str]) -> list[str]:
     except BadText as error:
         raise NoticeRefused(f"A reason {error}.") from error
     if not told:
-        raise NoticeRefused("A notice gives at least one reason.")
+        raise NoticeRefused(gettext("A notice gives at least one reason."))
     if len(told) > MOST_REASONS:
-        raise NoticeRefused(f"A notice gives at most {MOST_REASONS} reasons; more do not help the applicant.")
+        raise NoticeRefused(
+            gettext("A notice gives at most %(most_reasons)s reasons; more do not help the applicant.") % {"most_reasons": MOST_REASONS}
+        )
     for text in told:
         if len(text) > MAX_REASON:
-            raise NoticeRefused(f"A reason has at most {MAX_REASON} characters: “{text[:40]}…” has {len(text)}.")
+            raise NoticeRefused(
+                gettext("A reason has at most %(max_reason)s characters: “%(text)s…” has %(text_2)s.")
+                % {"max_reason": MAX_REASON, "text": text[:40], "text_2": len(text)}
+            )
         if rulepack.in_force().notice.is_no_reason(text):
-            raise NoticeRefused(f"“{text}” is no reason that an applicant may be given: say what lies behind it.")
+            raise NoticeRefused(
+                gettext("“%(text)s” is no reason that an applicant may be given: say what lies behind it.") % {"text": text}
+            )
     return told
 
 
@@ -148,7 +158,7 @@ def missing_in(notice: AdverseActionNotice) -> list[str]:
     missing = [f"{what} (setting {setting})" for name, (setting, what) in LENDER_TEXTS.items() if not getattr(notice, name).strip()]
     applicant = notice.application.applicant
     if applicant is None or not applicant.name:
-        missing.append("the applicant's name")
+        missing.append(gettext("the applicant's name"))
     return missing
 
 
@@ -161,7 +171,7 @@ def letter(notice: AdverseActionNotice, *, request: str) -> Letter:
         name=(applicant.name if applicant else "") or "",
         address=[part.strip() for part in (applicant.address if applicant else "").replace("\n", ",").split(",") if part.strip()],
         request=request,
-        action="We have considered your request and can not grant it.",
+        action=gettext("We have considered your request and can not grant it."),
         reasons=notice.reasons,
         rights=notice.rights.splitlines(),
         agency=notice.agency.splitlines(),

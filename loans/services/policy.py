@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext as _
+
 from loans.models import KnockOutRule, Policy
 from loans.models.policy import Advice
 from loans.queries.rules import rules_in_words
@@ -69,7 +71,7 @@ def fallback() -> Policy:
         decline_from=even,
         margin=ProfitTerms().margin,
         loss_given_default=ProfitTerms().loss_given_default,
-        reason="No policy is written yet: approval is advised where a loan is expected to earn more than it loses.",
+        reason=_("No policy is written yet: approval is advised where a loan is expected to earn more than it loses."),
     )
 
 

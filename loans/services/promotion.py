@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import (
     CheckState,
@@ -45,7 +46,7 @@ class NotApprovable(registry.NotPromotable):
 
 def policy_for(kind: str) -> PromotionPolicy:
     """The limits in force; until the lender writes some, those of the model's defaults, unsaved."""
-    return PromotionPolicy.objects.in_force(kind) or PromotionPolicy(kind=kind, reason="No promotion policy is written yet.")
+    return PromotionPolicy.objects.in_force(kind) or PromotionPolicy(kind=kind, reason=_("No promotion policy is written yet."))
 
 
 def check(version: ModelVersion, *, by: object | None, reason: str) -> PromotionCheck:
@@ -56,7 +57,9 @@ def check(version: ModelVersion, *, by: object | None, reason: str) -> Promotion
     """
     serving = ModelVersion.objects.champion(version.kind)
     if version.state not in CANDIDATES or serving is None or serving.pk == version.pk:
-        raise registry.NotPromotable(f"{version} serves already." if version.is_champion else f"{version} can't be promoted.")
+        raise registry.NotPromotable(
+            f"{version} serves already." if version.is_champion else _("%(version)s can't be promoted.") % {"version": version}
+        )
     limits = policy_for(version.kind)
     registry.load(version)
     evidence, findings = _findings(version, serving, limits)
@@ -77,10 +80,10 @@ def check(version: ModelVersion, *, by: object | None, reason: str) -> Promotion
         PromotionFinding.objects.bulk_create(
             [PromotionFinding(check_run=made, position=number, **finding.to_json()) for number, finding in enumerate(findings)]
         )
-        words = "did not pass: " + ", ".join(each.title.lower() for each in findings if each.status == FindingStatus.FAILED)
+        words = _("did not pass: ") + ", ".join(each.title.lower() for each in findings if each.status == FindingStatus.FAILED)
         registry.record(version, ModelAction.CHECKED, by=by, reason=reason, check=made.pk, outcome=words if failed else "passed")
         if failed:
-            alerts.was_judged(version, "Checked again, it did not pass.")
+            alerts.was_judged(version, _("Checked again, it did not pass."))
         elif not by_rule:
             alerts.waits_for_approval(version, made.created_at + timedelta(days=limits.valid_days))
     return made
@@ -91,7 +94,10 @@ def _findings(version: ModelVersion, serving: ModelVersion, limits: PromotionPol
 
     findings = [
         gate.Finding(
-            "artifact", "Artifact", "passed", f"Signature, digest and golden rows of {version} are as they were when it was stored."
+            "artifact",
+            "Artifact",
+            "passed",
+            _("Signature, digest and golden rows of %(version)s are as they were when it was stored.") % {"version": version},
         ),
         _data(version),
     ]
@@ -105,8 +111,8 @@ def _findings(version: ModelVersion, serving: ModelVersion, limits: PromotionPol
         evidence, finding = _amounts(version, serving, limits)
         findings.append(finding)
     else:
-        words = "Nothing that becomes known later says which version of this kind is right. Compare their reports."
-        findings.append(gate.Finding("outcomes", "Later outcomes", "look", words))
+        words = _("Nothing that becomes known later says which version of this kind is right. Compare their reports.")
+        findings.append(gate.Finding("outcomes", _("Later outcomes"), "look", words))
     return evidence, findings
 
 
@@ -119,9 +125,9 @@ def _data(version: ModelVersion) -> Finding:
     errors = [row.get("message", "") for row in quality.get("findings") or [] if row.get("severity") == "error"]
     leaks = [row.get("message", "") for row in leakage.get("findings") or [] if row.get("severity") == "leak"]
     if leakage.get("blocking") or errors or leaks:
-        words = "A person has to look before this version serves: " + " ".join([*leaks, *errors] or ["the leakage guard says so."])
-        return gate.Finding("data", "Data it learned from", "look", words)
-    return gate.Finding("data", "Data it learned from", "passed", "No column seems to know the outcome, and no row is impossible.")
+        words = _("A person has to look before this version serves: ") + " ".join([*leaks, *errors] or [_("the leakage guard says so.")])
+        return gate.Finding("data", _("Data it learned from"), "look", words)
+    return gate.Finding("data", _("Data it learned from"), "passed", _("No column seems to know the outcome, and no row is impossible."))
 
 
 def _shadow(version: ModelVersion, limits: PromotionPolicy) -> list[Finding]:
@@ -132,12 +138,17 @@ def _shadow(version: ModelVersion, limits: PromotionPolicy) -> list[Finding]:
     scored = Prediction.objects.filter(model_version=version, shadow=True)
     scores = scored.count()
     enough = days >= limits.shadow_days and scores >= limits.shadow_scores
-    words = (
-        f"{days:.1f} days in shadow and {scores:,} applications scored; at least {limits.shadow_days:g} days and "
-        f"{limits.shadow_scores:,} applications are asked for."
-    )
+    words = _(
+        "%(days)s days in shadow and %(scores)s applications scored; at least %(shadow_days)s days and "
+        "%(shadow_scores)s applications are asked for."
+    ) % {
+        "days": f"{days:.1f}",
+        "scores": f"{scores:,}",
+        "shadow_days": f"{limits.shadow_days:g}",
+        "shadow_scores": f"{limits.shadow_scores:,}",
+    }
     found = [
-        gate.Finding("shadow", "Time in shadow", "passed" if enough else "failed", words, {"days": round(days, 2), "scores": scores}),
+        gate.Finding("shadow", _("Time in shadow"), "passed" if enough else "failed", words, {"days": round(days, 2), "scores": scores}),
     ]
     began = version.events.filter(action=ModelAction.SHADOW_STARTED).values_list("at", flat=True).first()
     last = scored.order_by("-pk").values_list("created_at", flat=True).first()
@@ -146,12 +157,12 @@ def _shadow(version: ModelVersion, limits: PromotionPolicy) -> list[Finding]:
         scores = scored.filter(created_at__gte=began).count()
         beside = Prediction.objects.filter(kind=version.kind, shadow=False, created_at__gte=began, created_at__lte=last).count()
         share = min(scores / beside, 1.0) if beside else 1.0
-        words = (
-            f"It scored {share:.1%} of the {beside:,} applications that were scored meanwhile; at least {SHADOW_SHARE:.0%} are asked for."
-        )
+        words = _(
+            "It scored %(share)s of the %(beside)s applications that were scored meanwhile; at least %(shadow_share)s are asked for."
+        ) % {"share": f"{share:.1%}", "beside": f"{beside:,}", "shadow_share": f"{SHADOW_SHARE:.0%}"}
         passed = share >= SHADOW_SHARE
         found.append(
-            gate.Finding("shadow_share", "Scores without failing", "passed" if passed else "look", words, {"share": round(share, 4)})
+            gate.Finding("shadow_share", _("Scores without failing"), "passed" if passed else "look", words, {"share": round(share, 4)})
         )
     return found
 
@@ -166,39 +177,50 @@ def _amounts(version: ModelVersion, serving: ModelVersion, limits: PromotionPoli
     rows = window_frames([model.schema for model in models], later, most=comparison.MOST)
     repaid = comparison.labels_of(rows) == 0 if len(rows.submitted_at) else []
     known = int(sum(repaid))
-    title = "Range no worse on later loans"
+    title = _("Range no worse on later loans")
     if known < limits.least_rows:
-        words = f"{known:,} later loans that were repaid; at least {limits.least_rows:,} are asked for."
+        words = _("%(known)s later loans that were repaid; at least %(least_rows)s are asked for.") % {
+            "known": f"{known:,}",
+            "least_rows": f"{limits.least_rows:,}",
+        }
         return {}, gate.Finding("amounts", title, "failed", words, {"known": known})
     frames = tuple(frame[repaid].reset_index(drop=True) for frame in rows.frames)
     found = compare_amounts(*models, frames, rows.submitted_at[repaid].reset_index(drop=True), rows.amount[repaid])
     high = found["one_sided"]["high"]
     passed = high is not None and high < limits.brier_margin * found["first"]
-    words = (
-        f"Pinball loss {found['second']:,.1f} beside {found['first']:,.1f} on {known:,} later loans (less is better); with 95% confidence "
-        f"not worse by more than {max(high, 0) / found['first']:.1%}, and less than {limits.brier_margin:.1%} is asked for. "
-        f"The range holds {found['coverage'][1]:.0%} of the amounts, the serving one's {found['coverage'][0]:.0%}."
-    )
+    words = _(
+        "Pinball loss %(second)s beside %(first)s on %(known)s later loans (less is better); with 95%% confidence "
+        "not worse by more than %(what)s, and less than %(brier_margin)s is asked for. The range holds "
+        "%(coverage)s of the amounts, the serving one's %(coverage_2)s."
+    ) % {
+        "second": f"{found['second']:,.1f}",
+        "first": f"{found['first']:,.1f}",
+        "known": f"{known:,}",
+        "what": f"{max(high, 0) / found['first']:.1%}",
+        "brier_margin": f"{limits.brier_margin:.1%}",
+        "coverage": f"{found['coverage'][1]:.0%}",
+        "coverage_2": f"{found['coverage'][0]:.0%}",
+    }
     return found, gate.Finding("amounts", title, "passed" if passed else "failed", words, found)
 
 
 def why_not(found: PromotionCheck, user: Any) -> str:
     """Why this person can't approve this check; empty where he can. Whether he holds the permission is for the caller to ask."""
     if found.state != CheckState.OPEN:
-        return f"This check is over: {found.get_state_display().lower()}."
+        return _("This check is over: %(lower)s.") % {"lower": found.get_state_display().lower()}
     limits = found.limits
     if timezone.now() - found.created_at > timedelta(days=limits.get("valid_days", 7)):
-        return f"This check is older than {limits.get('valid_days', 7)} days. Check again: more is known by now."
+        return _("This check is older than %(limits)s days. Check again: more is known by now.") % {"limits": limits.get("valid_days", 7)}
     serving = ModelVersion.objects.defer("report").champion(found.version.kind)
     if serving is None or serving.pk != found.against_id:
-        return f"{found.against} does not serve any more, which this check compared with. Check again."
+        return _("%(against)s does not serve any more, which this check compared with. Check again.") % {"against": found.against}
     if user is None:
-        return "" if found.automatic else "A person has to approve this."
+        return "" if found.automatic else _("A person has to approve this.")
     trainer = found.version.created_by_id
     if user.pk == trainer:
-        return "You trained this version: a second person has to approve it."
+        return _("You trained this version: a second person has to approve it.")
     if trainer is None and user.pk == found.requested_by_id:
-        return "Nobody trained this version by hand and you asked for its promotion: a second person has to approve it."
+        return _("Nobody trained this version by hand and you asked for its promotion: a second person has to approve it.")
     return ""
 
 
@@ -217,7 +239,7 @@ def approve(found: PromotionCheck, *, by: object | None, reason: str) -> ModelVe
     except IntegrityError as error:
         raise NotApprovable(str(error).partition("\n")[0]) from error
     registry.record(found.version, ModelAction.APPROVED, by=by, reason=reason, check=found.pk)
-    alerts.was_judged(found.version, "It was approved.")
+    alerts.was_judged(found.version, _("It was approved."))
     how = PromotedHow.AUTOMATIC if by is None else PromotedHow.APPROVED
     return registry.promote(found.version, by=by, reason=reason, how=how)
 
@@ -227,11 +249,11 @@ def refuse(found: PromotionCheck, *, by: object, reason: str) -> PromotionCheck:
     """Turn a version down that passed: the trainer may too."""
     found = PromotionCheck.objects.select_for_update(of=("self",)).select_related("version").get(pk=found.pk)
     if found.state != CheckState.OPEN:
-        raise NotApprovable(f"This check is over: {found.get_state_display().lower()}.")
+        raise NotApprovable(_("This check is over: %(lower)s.") % {"lower": found.get_state_display().lower()})
     found.state, found.decided_by, found.decided_at, found.decision_reason = CheckState.REFUSED, by, timezone.now(), reason
     found.save(update_fields=["state", "decided_by", "decided_at", "decision_reason"])
     registry.record(found.version, ModelAction.REFUSED, by=by, reason=reason, check=found.pk)
-    alerts.was_judged(found.version, "It was refused.")
+    alerts.was_judged(found.version, _("It was refused."))
     return found
 
 
@@ -250,10 +272,10 @@ def check_due() -> int:
         if last is not None and timezone.now() - last.created_at < wait:
             continue
         try:
-            found = check(version, by=None, reason="In shadow for the set time.")
+            found = check(version, by=None, reason=_("In shadow for the set time."))
             done += 1
             if found.automatic:
-                approve(found, by=None, reason="Passed everything, and the promotion policy lets it serve by rule.")
+                approve(found, by=None, reason=_("Passed everything, and the promotion policy lets it serve by rule."))
         except Exception as error:
             # One version that can't be loaded or judged must not keep the others waiting.
             logger.error("%s could not be checked: %s", version, error)

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.models import ModelAction, ModelEvent, ModelKind, ModelState, ModelVersion, PromotedHow
 from loans.services import audit
@@ -101,7 +102,10 @@ def load(version: ModelVersion) -> AnyModel:
     )
     if manifest.digest != version.sha256:
         raise artifacts.ArtifactTampered(
-            f"{version}: the artifact {version.artifact} is signed, but it is not the one that was registered. Restore it, or roll back."
+            gettext(
+                "%(version)s: the artifact %(artifact)s is signed, but it is not the one that was registered. Restore it, or roll back."
+            )
+            % {"version": version, "artifact": version.artifact}
         )
     module, _, name = CLASSES[ModelKind(version.kind)].partition(":")
     model = getattr(import_module(module), name).from_state(state)
@@ -118,8 +122,16 @@ def _check_golden(version: ModelVersion, model: AnyModel, stored: dict[str, Any]
         if stored is not None:
             golden.check(model, stored, model.schema)
     except Exception as error:  # whatever a changed library raises is a refusal too
-        said = str(error) if isinstance(error, golden.GoldenDrift) else f"Scoring its golden rows fails with {type(error).__name__}."
-        since = f"Changed since: {', '.join(changed)}." if changed else "Neither libraries nor code have changed, so look at the machine."
+        said = (
+            str(error)
+            if isinstance(error, golden.GoldenDrift)
+            else gettext("Scoring its golden rows fails with %(error)s.") % {"error": type(error).__name__}
+        )
+        since = (
+            f"Changed since: {', '.join(changed)}."
+            if changed
+            else gettext("Neither libraries nor code have changed, so look at the machine.")
+        )
         raise golden.GoldenDrift(
             f"{version} is not used: {said} {since} Put back what it was made with, or train anew: manage.py train {version.kind}"
         ) from error
@@ -191,7 +203,7 @@ def register(
     )
     record(version, ModelAction.TRAINED, by=created_by, algorithm=algorithm, sha256=version.sha256)
     if ModelVersion.objects.champion(kind) is None:
-        return promote(version, by=created_by, reason="The first of its kind.", how=PromotedHow.FIRST)
+        return promote(version, by=created_by, reason=gettext("The first of its kind."), how=PromotedHow.FIRST)
     return version
 
 
@@ -244,7 +256,7 @@ def roll_back(kind: str, *, by: object | None, reason: str) -> ModelVersion:
     lock(kind)
     serving = ModelVersion.objects.champion(kind)
     if serving is None or serving.predecessor_id is None:
-        raise NotPromotable("Nothing served before this version, so there is nothing to return to.")
+        raise NotPromotable(gettext("Nothing served before this version, so there is nothing to return to."))
     return promote(serving.predecessor, by=by, reason=reason, how=PromotedHow.ROLLED_BACK)
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import ModelKind, ModelVersion, MonitoringFigure, MonitoringWindow, Retraining
 from loans.queries.monitoring_labels import labels_of
@@ -103,10 +104,13 @@ def _level(version: ModelVersion) -> Cause | None:
             continue
         if not figure.breach:
             return None
-        reason = (
-            f"Observed / expected {figure.value:.2f} in {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}: its interval "
-            f"{figure.low:.2f} to {figure.high:.2f} excludes 1."
-        )
+        reason = _("Observed / expected %(value)s in %(start)s to %(end)s: its interval %(low)s to %(high)s excludes 1.") % {
+            "value": f"{figure.value:.2f}",
+            "start": f"{window.start:%Y-%m-%d}",
+            "end": f"{window.end:%Y-%m-%d}",
+            "low": f"{figure.low:.2f}",
+            "high": f"{figure.high:.2f}",
+        }
         return Cause("oe", reason, f"{version.kind}:{version.pk}:oe:{window.start}", window)
     return None
 
@@ -128,7 +132,11 @@ def _breaches(version: ModelVersion, rules: alerts.Rules) -> Cause | None:
     if not steady:
         return None
     said = ", ".join(str(named[key]) for key in sorted(steady)[:5])
-    reason = f"Off in {len(latest)} windows in a row, the last from {latest[0].start:%Y-%m-%d}: {said}."
+    reason = _("Off in %(latest)s windows in a row, the last from %(start)s: %(said)s.") % {
+        "latest": len(latest),
+        "start": f"{latest[0].start:%Y-%m-%d}",
+        "said": said,
+    }
     return Cause("breaches", reason, f"{version.kind}:{version.pk}:breaches:{latest[0].start}", latest[0])
 
 
@@ -137,7 +145,7 @@ def _age(version: ModelVersion, rules: alerts.Rules, now: datetime) -> Cause | N
     age = (now - version.created_at).days
     if not days or age < days:
         return None
-    reason = f"{version} was trained {age} days ago; the limit is {days:.0f}."
+    reason = _("%(version)s was trained %(age)s days ago; the limit is %(days)s.") % {"version": version, "age": age, "days": f"{days:.0f}"}
     return Cause("age", reason, f"{version.kind}:{version.pk}:age:{int(age // days)}")
 
 
@@ -151,5 +159,9 @@ def _labels(version: ModelVersion, rules: alerts.Rules, now: datetime) -> Cause 
     if fresh < share * learned:
         return None
     times = int(fresh // (share * learned))
-    reason = f"{fresh:,} loans have an outcome that {version} has not learned from, beside the {learned:,} that it has."
+    reason = _("%(fresh)s loans have an outcome that %(version)s has not learned from, beside the %(learned)s that it has.") % {
+        "fresh": f"{fresh:,}",
+        "version": version,
+        "learned": f"{learned:,}",
+    }
     return Cause("labels", reason, f"{version.kind}:{version.pk}:labels:{times}")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 OUTCOMES = ("approve", "decline", "refer", "counter")
 FOLDER = Path(__file__).resolve().parent.parent / "rulepacks"
@@ -59,7 +60,10 @@ class RulePack:
         try:
             return self.reasons[outcome][code]
         except KeyError:
-            raise UnknownReason(f"{code!r} is not a reason to {outcome}; there are: {', '.join(self.reasons.get(outcome, {}))}.") from None
+            raise UnknownReason(
+                _("%(code)s is not a reason to %(outcome)s; there are: %(what)s.")
+                % {"code": f"{code!r}", "outcome": outcome, "what": ", ".join(self.reasons.get(outcome, {}))}
+            ) from None
 
     def adverse_text(self, family: str) -> tuple[str, str] | None:
         """(code, text) of a reason against the applicant; None where the pack does not know the family."""

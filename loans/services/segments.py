@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
+from django.utils.translation import gettext as _
 
 from loans.models import LoanApplication, ModelKind, ModelVersion, SegmentAssignment
 from loans.queries.frames import schema_in_force, scoring_frame
@@ -41,7 +42,10 @@ def fit(*, seed: int, progress: Progress) -> tuple[Any, dict[str, Any], Any]:
         progress=progress,
     )
     if everyone.left_out:
-        result.report["warnings"].append(f"{everyone.left_out:,} applications are dated in the future and are left out: check their dates.")
+        result.report["warnings"].append(
+            _("%(left_out)s applications are dated in the future and are left out: check their dates.")
+            % {"left_out": f"{everyone.left_out:,}"}
+        )
     return result.model, result.report, everyone
 
 

@@ -13,6 +13,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.models import ModelAction, ModelKind, ModelState, ModelVersion, Prediction
 from loans.queries.frames import scoring_frame
@@ -36,12 +37,15 @@ def start(version: ModelVersion, *, by: object | None, reason: str) -> ModelVers
     registry.lock(version.kind)
     version = ModelVersion.objects.select_for_update().get(pk=version.pk)
     if version.kind not in KINDS:
-        raise NotShadowable(f"Only default-risk models run in shadow; {version} is checked without.")
+        raise NotShadowable(gettext("Only default-risk models run in shadow; %(version)s is checked without.") % {"version": version})
     if version.state not in STARTS_FROM:
-        raise NotShadowable(f"{version} is {version.get_state_display().lower()} and can't go into shadow.")
+        raise NotShadowable(
+            gettext("%(version)s is %(lower)s and can't go into shadow.")
+            % {"version": version, "lower": version.get_state_display().lower()}
+        )
     running = ModelVersion.objects.shadow(version.kind)
     if running is not None:
-        raise NotShadowable(f"{running} is in shadow; one at a time. Stop it first.")
+        raise NotShadowable(gettext("%(running)s is in shadow; one at a time. Stop it first.") % {"running": running})
     registry.load(version)
     version.state, version.shadow_since = ModelState.SHADOW, timezone.now()
     version.save(update_fields=["state", "shadow_since"])
@@ -55,7 +59,7 @@ def stop(version: ModelVersion, *, by: object | None, reason: str) -> ModelVersi
     registry.lock(version.kind)
     version = ModelVersion.objects.select_for_update().get(pk=version.pk)
     if version.state != ModelState.SHADOW:
-        raise NotShadowable(f"{version} is not in shadow.")
+        raise NotShadowable(gettext("%(version)s is not in shadow.") % {"version": version})
     version.shadow_seconds, version.shadow_since = registry.shadow_seconds(version), None
     version.state = ModelState.CHALLENGER
     version.save(update_fields=["state", "shadow_since", "shadow_seconds"])

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.dateparse import parse_date
+from django.utils.translation import gettext
 
 from loans.models import EditState, ModelVersion, Prediction, TableEdit
 from loans.queries.frames import outcome_frame, scoring_frame
@@ -50,12 +51,15 @@ def propose(base: ModelVersion, wanted: Sequence[Wanted], *, reason: str, keep_l
     Raises EditRefused, PermissionDenied, `model_tables.NoTables`, and ArtifactError or OSError where the artifact can't be read.
     """
     if not by.has_perm(PROPOSES):
-        raise PermissionDenied("Proposing an edit needs the permission to.")
+        raise PermissionDenied(gettext("Proposing an edit needs the permission to."))
     _check_reason(reason)
     if not model_tables.has_tables(base):
-        raise model_tables.NoTables(f"{base} is no sum of tables.")
+        raise model_tables.NoTables(gettext("%(base)s is no sum of tables.") % {"base": base})
     if not 0 < len(wanted) <= MOST_CELLS:
-        raise EditRefused(f"An edit changes between 1 and {MOST_CELLS:,} cells, not {len(wanted):,}.")
+        raise EditRefused(
+            gettext("An edit changes between 1 and %(most_cells)s cells, not %(wanted)s.")
+            % {"most_cells": f"{MOST_CELLS:,}", "wanted": f"{len(wanted):,}"}
+        )
     model = registry.load(base)
     cells = _in_words(model, wanted)
     _, effect = _edited(model, cells, _rows(base, model), keep_level=keep_level)
@@ -75,7 +79,7 @@ def approve(edit: TableEdit, *, reason: str, by: Any) -> TableEdit:
 
     edit = _to_decide(edit, by, reason)
     if not edit.base.__class__.objects.filter(kind=edit.base.kind, state="champion").exists():
-        raise EditRefused("No version serves, so that the edited one would serve at once. Promote one first.")
+        raise EditRefused(gettext("No version serves, so that the edited one would serve at once. Promote one first."))
     base = edit.base
     old = registry.load(base)
     rows = _rows(base, old)
@@ -105,7 +109,7 @@ def withdraw(edit: TableEdit, *, by: Any) -> TableEdit:
     """The proposer takes it back. Raises EditRefused where it is decided, or another's."""
     edit = _waiting(edit)
     if not edit.is_proposer(by):
-        raise EditRefused("Only who proposed an edit may withdraw it; reject it instead.")
+        raise EditRefused(gettext("Only who proposed an edit may withdraw it; reject it instead."))
     return _decided(edit, EditState.WITHDRAWN, by, "")
 
 
@@ -115,23 +119,25 @@ def may_decide(edit: TableEdit, by: Any) -> bool:
 
 def _check_reason(reason: str) -> None:
     if not reason.strip() or len(reason.strip()) > 300:
-        raise EditRefused("Say why: it is kept with the edit." if not reason.strip() else "A reason has at most 300 characters.")
+        raise EditRefused(
+            gettext("Say why: it is kept with the edit.") if not reason.strip() else gettext("A reason has at most 300 characters.")
+        )
 
 
 def _waiting(edit: TableEdit) -> TableEdit:
     edit = TableEdit.objects.select_for_update(of=("self",)).select_related("base", "proposed_by").get(pk=edit.pk)
     if not edit.waits:
-        raise EditRefused(f"{edit} is decided already: {edit.get_state_display().lower()}.")
+        raise EditRefused(gettext("%(edit)s is decided already: %(lower)s.") % {"edit": edit, "lower": edit.get_state_display().lower()})
     return edit
 
 
 def _to_decide(edit: TableEdit, by: Any, reason: str) -> TableEdit:
     if not by.has_perm(DECIDES):
-        raise PermissionDenied("Deciding on an edit needs the permission to promote models.")
+        raise PermissionDenied(gettext("Deciding on an edit needs the permission to promote models."))
     _check_reason(reason)
     edit = _waiting(edit)
     if edit.is_proposer(by):
-        raise EditRefused("Who proposed an edit can't decide on it: a second person has to.")
+        raise EditRefused(gettext("Who proposed an edit can't decide on it: a second person has to."))
     return edit
 
 
@@ -152,7 +158,10 @@ def _in_words(model: RiskModel, wanted: Sequence[Wanted]) -> list[dict[str, Any]
         try:
             old = float(table_of(model.rung.tables_, cell.features)[cell.codes])
         except (EditError, IndexError):
-            raise EditRefused(f"The model has no cell {cell.codes} in a table of the features {cell.features}.") from None
+            raise EditRefused(
+                gettext("The model has no cell %(codes)s in a table of the features %(features)s.")
+                % {"codes": cell.codes, "features": cell.features}
+            ) from None
         if cell.value != old:
             cells.append(
                 {
@@ -180,7 +189,7 @@ def _rows(base: ModelVersion, model: RiskModel) -> _Rows:
     judged, latest = _judged(base, model), _latest(base, model)
     reference = (judged.frame, judged.submitted_at) if judged is not None else latest
     if reference is None:
-        raise EditRefused("There are neither loans with an outcome nor scored applications: what the edit does can't be shown.")
+        raise EditRefused(gettext("There are neither loans with an outcome nor scored applications: what the edit does can't be shown."))
     return _Rows(judged, latest, reference)
 
 
@@ -237,10 +246,10 @@ def _report(edit: TableEdit, effect: dict[str, Any]) -> dict[str, Any]:
     ]
     known = [text for text in report.get("warnings") or [] if not str(text).startswith(EDITED)]
     many = sum(len(each["cells"]) for each in report["edits"])
-    said = (
-        f"{EDITED} {edit.base} with {many} cell{'' if many == 1 else 's'} of its tables changed by hand. All figures, curves and fairness "
-        "here were measured before the edit; what it did is shown with it."
-    )
+    said = gettext(
+        "%(edited)s %(base)s with %(many)s cell%(more)s of its tables changed by hand. All figures, curves and "
+        "fairness here were measured before the edit; what it did is shown with it."
+    ) % {"edited": EDITED, "base": edit.base, "many": many, "more": "" if many == 1 else "s"}
     report["warnings"] = [said, *known]
     return report
 

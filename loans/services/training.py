@@ -22,6 +22,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import ModelKind, ModelVersion, RunState, TrainingRun
 from loans.services import policy, promotion, registry, segments, shadow, training_rows
@@ -53,21 +54,25 @@ def start_training(kind: str, *, by: object | None, seed: int = 0, wake: bool = 
     Raises TrainingAlreadyActive where one of this kind is under way.
     """
     if kind not in ModelKind.values:
-        raise TrainingRefused(f"{kind!r} is not a kind of model; there are: {', '.join(ModelKind.values)}.")
+        raise TrainingRefused(
+            _("%(kind)s is not a kind of model; there are: %(values)s.") % {"kind": f"{kind!r}", "values": ", ".join(ModelKind.values)}
+        )
     try:
         with transaction.atomic():
             run = TrainingRun.objects.create(kind=kind, started_by=by, seed=seed)
             if wake:
                 transaction.on_commit(lambda: wake_training(run.pk))
     except IntegrityError as error:
-        raise TrainingAlreadyActive(f"A training of {ModelKind(kind).label.lower()} is under way; wait for it, or cancel it.") from error
+        raise TrainingAlreadyActive(
+            _("A training of %(label)s is under way; wait for it, or cancel it.") % {"label": ModelKind(kind).label.lower()}
+        ) from error
     return run
 
 
 def cancel(run: TrainingRun, *, by: object | None) -> None:
     """Ask a run to stop. A queued one stops at once, a running one at its next step."""
     stopped = TrainingRun.objects.filter(pk=run.pk, state=RunState.QUEUED).update(
-        state=RunState.CANCELLED, finished_at=Now(), cancel_requested=True, step="Cancelled before it began"
+        state=RunState.CANCELLED, finished_at=Now(), cancel_requested=True, step=_("Cancelled before it began")
     )
     if not stopped:
         TrainingRun.objects.filter(pk=run.pk, state=RunState.RUNNING).update(cancel_requested=True)
@@ -166,10 +171,10 @@ def _watched(run: TrainingRun, progress: Progress) -> Progress:
 
 
 def _train(run: TrainingRun, progress: Progress) -> None:
-    progress(0.0, "Reading applications and outcomes")
+    progress(0.0, _("Reading applications and outcomes"))
     with spread(settings.TRAINING_SCHEDULER):
         fitted = _FITS[ModelKind(run.kind)](run, progress)
-    progress(0.98, "Storing the model")
+    progress(0.98, _("Storing the model"))
     with transaction.atomic():
         if not _ours(run).select_for_update().exists():
             raise TrainingTakenOver
@@ -294,7 +299,7 @@ def _shadow_at_once(version: ModelVersion) -> None:
     if version.is_champion or version.kind not in shadow.KINDS or not promotion.policy_for(version.kind).shadow_at_once:
         return
     try:
-        shadow.start(version, by=None, reason="The promotion policy puts a new version into shadow.")
+        shadow.start(version, by=None, reason=_("The promotion policy puts a new version into shadow."))
     except shadow.NotShadowable as refusal:
         logger.info("%s did not go into shadow: %s", version, refusal)
 
@@ -318,7 +323,7 @@ def orphaned_runs() -> list[int]:
         state=RunState.FAILED,
         finished_at=Now(),
         lease_until=None,
-        error=f"The worker died {MAX_ATTEMPTS} times during this training; see its log.",
+        error=_("The worker died %(max_attempts)s times during this training; see its log.") % {"max_attempts": MAX_ATTEMPTS},
     )
     waiting = TrainingRun.objects.filter(state=RunState.QUEUED) | dead.filter(attempts__lt=MAX_ATTEMPTS)
     return list(waiting.order_by("pk").values_list("pk", flat=True))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from loans.models import LoanOutcome, ModelKind, ModelVersion
 from loans.queries.frames import OutcomeFrame, outcome_frame, schema_in_force
@@ -64,7 +65,7 @@ def gathered(kind: str, *, seed: int) -> Gathered:
         sample = drawn.report(known.default[drawn.rows])
     loans = outcome_frame(schema, only=rows)
     if not np.array_equal(loans.application_ids, rows):
-        raise TrainingRefused("Loans went away while they were read; start the training again.")
+        raise TrainingRefused(_("Loans went away while they were read; start the training again."))
     # What is known of the others decides what is known of one: the labels are those of all loans.
     data = _dataset(loans, schema, known.default if drawn is None else known.default[drawn.rows])
     cut = None
@@ -143,13 +144,15 @@ def _hold_back(kind: str, data: Dataset) -> tuple[Dataset, dict[str, Any]]:
     held = newer[len(newer) - round(limits.held_back * len(newer)) :]
     bad = int(data.default[held].sum())
     if len(held) < limits.least_rows or bad < limits.least_defaults:
-        words = (
-            f"{len(newer):,} loans are newer than what {serving} learned from: too few to hold some back for a promotion check, so "
-            "all were learned from. The check waits for later ones."
-        )
+        words = _(
+            "%(newer)s loans are newer than what %(serving)s learned from: too few to hold some back for a promotion "
+            "check, so all were learned from. The check waits for later ones."
+        ) % {"newer": f"{len(newer):,}", "serving": serving}
         return data, {"rows": 0, "in_words": words}
     first = data.submitted_at.iloc[held[0]]
     rest = data.take((data.submitted_at < first).to_numpy())
     kept = len(data) - len(rest)
-    words = f"The {kept:,} latest loans, from {first:%Y-%m-%d} on, were left out, so that this version and {serving} can be judged on them."
+    words = _(
+        "The %(kept)s latest loans, from %(first)s on, were left out, so that this version and %(serving)s can be judged on them."
+    ) % {"kept": f"{kept:,}", "first": f"{first:%Y-%m-%d}", "serving": serving}
     return rest, {"rows": kept, "defaults": int(data.default.sum() - rest.default.sum()), "from": first.isoformat(), "in_words": words}

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
 from django.db.models.functions import Now
+from django.utils.translation import gettext
 
 from loans.models import BulkChunk, BulkKind, BulkRun, ChunkState, RunState
 from loans.models.application import TO_DECIDE
@@ -51,7 +52,9 @@ class Claimed:
 def start(kind: str, *, by: object | None, wake: bool = True) -> BulkRun:
     """Queue a bulk job and wake workers (not where the caller works itself). Raises BulkRefused where one of its kind is under way."""
     if kind not in BulkKind.values:
-        raise BulkRefused(f"{kind!r} is no bulk job; there are: {', '.join(BulkKind.values)}.")
+        raise BulkRefused(
+            gettext("%(kind)s is no bulk job; there are: %(values)s.") % {"kind": f"{kind!r}", "values": ", ".join(BulkKind.values)}
+        )
     try:
         with transaction.atomic():
             run = BulkRun.objects.create(kind=kind, started_by=by)
@@ -59,7 +62,7 @@ def start(kind: str, *, by: object | None, wake: bool = True) -> BulkRun:
             if wake:
                 transaction.on_commit(lambda: wake_workers(run.pk))
     except IntegrityError as error:
-        raise BulkRefused("One of this kind is under way; pause or cancel it first.") from error
+        raise BulkRefused(gettext("One of this kind is under way; pause or cancel it first.")) from error
     return run
 
 
@@ -91,7 +94,7 @@ def cancel(run: BulkRun, *, by: object | None) -> None:
 @transaction.atomic
 def _step(run: BulkRun, done: str, by: object | None, **changes: Any) -> None:
     if not BulkRun.objects.filter(pk=run.pk, state__in=(RunState.QUEUED, RunState.RUNNING)).update(**changes):
-        raise BulkRefused("It is over already.")
+        raise BulkRefused(gettext("It is over already."))
     audit.record(f"bulk_job.{done}", actor=by, subject=run)
 
 
@@ -135,7 +138,7 @@ _SOURCES = {
 def _planned(run_id: int, progress: Progress) -> bool:
     """Whether the job has its chunks and is running; the first worker sees to it, and the others wait for him."""
     while links.link_waiting() == links.BATCH:
-        progress(0.0, "Linking identifiers")
+        progress(0.0, gettext("Linking identifiers"))
     with transaction.atomic(), connection.cursor() as cursor:
         run = BulkRun.objects.select_for_update().get(pk=run_id)
         if run.state != RunState.QUEUED:
@@ -147,7 +150,7 @@ def _planned(run_id: int, progress: Progress) -> bool:
         cursor.execute(_CUT.format(source=source), parameters)
         rows = BulkChunk.objects.filter(run=run_id).aggregate(rows=Sum("rows"))["rows"] or 0
         BulkRun.objects.filter(pk=run_id).update(
-            state=RunState.RUNNING, started_at=Now(), rows=rows, step=f"{rows:,} applications to score"
+            state=RunState.RUNNING, started_at=Now(), rows=rows, step=gettext("%(rows)s applications to score") % {"rows": f"{rows:,}"}
         )
     return True
 
@@ -233,7 +236,10 @@ def _tell(run_id: int, progress: Progress) -> None:
     )
     done, stored = found["rows"] or 0, found["stored"] or 0
     run = BulkRun.objects.get(pk=run_id)
-    share, step = done / max(run.rows or 1, 1), f"{stored:,} of {run.rows or 0:,} applications scored"
+    share, step = (
+        done / max(run.rows or 1, 1),
+        gettext("%(stored)s of %(what)s applications scored") % {"stored": f"{stored:,}", "what": f"{run.rows or 0:,}"},
+    )
     BulkRun.objects.filter(pk=run_id, state=RunState.RUNNING).update(
         share_done=min(share, 1.0), stored=stored, step=step, peak_memory_mb=max(run.peak_memory_mb or 0.0, peak_memory_mb())
     )
@@ -252,7 +258,7 @@ def _end_if_over(run_id: int) -> None:
         return
     stored, left = chunks.aggregate(stored=Sum("stored"))["stored"] or 0, chunks.filter(state=ChunkState.LEFT).count()
     state = RunState.CANCELLED if run.cancel_requested else RunState.DONE
-    said = f"{stored:,} applications scored" + (f"; {left} chunks left to ordinary scoring" if left else "")
+    said = f"{stored:,} applications scored" + (gettext("; %(left)s chunks left to ordinary scoring") % {"left": left} if left else "")
     BulkRun.objects.filter(pk=run_id, state=run.state).update(
         state=state, finished_at=Now(), stored=stored, step=said, **({} if run.cancel_requested else {"share_done": 1.0})
     )

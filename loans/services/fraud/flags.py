@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.models import FlagKind, FlagState, FraudFlag, FraudFlagEvent, FraudLabel, LoanApplication, Severity
 from loans.services import audit, webhooks
@@ -62,7 +63,7 @@ def _of_sample(verdict: Verdict, expected_loss: Decimal) -> dict[str, Any]:
         "calibrated": verdict.calibrated,
         "expected_loss": expected_loss,
         "evidence": verdict.evidence,
-        "in_words": "Drawn at random among applications that nothing speaks against" if not verdict.evidence else verdict.in_words,
+        "in_words": gettext("Drawn at random among applications that nothing speaks against") if not verdict.evidence else verdict.in_words,
     }
 
 
@@ -120,7 +121,7 @@ def clear(flag_id: int, *, by: Any, note: str = "") -> FraudFlag:
 def _dispose(flag_id: int, state: str, *, by: Any, note: str) -> FraudFlag:
     note = _checked(note)
     if not note:
-        raise FlagRefused("Say in a few words what it rests on.", field="note")
+        raise FlagRefused(gettext("Say in a few words what it rests on."), field="note")
     now = timezone.now()
     with transaction.atomic():
         flag = _locked(flag_id, state)
@@ -145,7 +146,7 @@ def snooze(flag_id: int, *, by: Any, until: datetime, note: str = "") -> FraudFl
     note = _checked(note)
     now = timezone.now()
     if not now < until <= now + MOST_SNOOZE:
-        raise FlagRefused(f"Snooze until a time within the next {MOST_SNOOZE.days} days.", field="until")
+        raise FlagRefused(gettext("Snooze until a time within the next %(days)s days.") % {"days": MOST_SNOOZE.days}, field="until")
     with transaction.atomic():
         flag = _locked(flag_id, FlagState.SNOOZED)
         before = flag.state
@@ -163,7 +164,7 @@ def reopen(flag_id: int, *, by: Any, note: str = "") -> FraudFlag:
         flag = _locked(flag_id, FlagState.OPEN)
         before = flag.state
         if flag.is_disposed and not note:
-            raise FlagRefused("Say why the finding is taken back.", field="note")
+            raise FlagRefused(gettext("Say why the finding is taken back."), field="note")
         flag.state, flag.snoozed_until, flag.disposed_by, flag.disposed_at = FlagState.OPEN, None, None, None
         flag.save(update_fields=["state", "snoozed_until", "disposed_by", "disposed_at"])
         _event(flag, "reopened", before, by=by, note=note)
@@ -175,7 +176,7 @@ def reopen(flag_id: int, *, by: Any, note: str = "") -> FraudFlag:
 def assign(flag_id: int, *, by: Any, to: Any | None) -> FraudFlag:
     """Give it to an investigator, or to nobody. Raises FlagRefused."""
     if to is not None and not (to.is_active and to.has_perm("loans.investigate_fraudflag")):
-        raise FlagRefused(f"{to.get_username()} does not investigate fraud flags.", field="to")
+        raise FlagRefused(gettext("%(to)s does not investigate fraud flags.") % {"to": to.get_username()}, field="to")
     with transaction.atomic():
         flag = FraudFlag.objects.select_for_update().get(pk=flag_id)
         if flag.assignee_id != (to.pk if to else None):
@@ -188,7 +189,10 @@ def assign(flag_id: int, *, by: Any, to: Any | None) -> FraudFlag:
 def _locked(flag_id: int, state: str) -> FraudFlag:
     flag = FraudFlag.objects.select_for_update().get(pk=flag_id)
     if not flag.can_become(state):
-        raise FlagRefused(f"This flag is “{flag.get_state_display().lower()}” already; somebody was faster. Load the page again.")
+        raise FlagRefused(
+            gettext("This flag is “%(lower)s” already; somebody was faster. Load the page again.")
+            % {"lower": flag.get_state_display().lower()}
+        )
     return flag
 
 
@@ -200,7 +204,10 @@ def _withdraw(flag: FraudFlag, now: datetime) -> None:
 def _checked(note: str) -> str:
     note = note.strip()
     if len(note) > MAX_NOTE:
-        raise FlagRefused(f"The note has {len(note)} characters; at most {MAX_NOTE} are kept.", field="note")
+        raise FlagRefused(
+            gettext("The note has %(note)s characters; at most %(max_note)s are kept.") % {"note": len(note), "max_note": MAX_NOTE},
+            field="note",
+        )
     return note
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.models import ApplicationLink, FraudLabel, LoanApplication
 from loans.queries.frames import facts_of
@@ -48,7 +49,7 @@ def fit(*, seed: int, progress: Progress) -> Learned:
     """Learn from what is known now. Raises `mlcore.fraud.train.NothingToLearn`."""
     from mlcore.fraud.train import train_fraud
 
-    progress(0.0, "Linking applications")
+    progress(0.0, gettext("Linking applications"))
     while links.link_waiting():
         pass
     ids, material = _material(part(progress, 0.02, 0.4))
@@ -70,7 +71,7 @@ def _material(progress: Progress) -> tuple[list[int], Material]:
     usual = set(LoanApplication.objects.order_by("-submitted_at", "-pk").values_list("pk", flat=True)[:USUAL_ROWS])
     wanted = sorted({*usual, *labels})
     features = _features_of(wanted, part(progress, 0.0, 0.8))
-    progress(0.8, "Reading applications")
+    progress(0.8, gettext("Reading applications"))
     ids, frame, submitted_at = frame_of(wanted, schema, features)
     traces = _traces([pk for pk in ids if pk in labels], features)
     material = Material(
@@ -109,7 +110,11 @@ def _features_of(wanted: list[int], progress: Progress) -> dict[int, Features]:
     made: dict[int, Features] = {}
     for start in range(0, len(wanted), BATCH):
         made |= link_features(wanted[start : start + BATCH])
-        progress((start + BATCH) / len(wanted), f"{min(start + BATCH, len(wanted)):,} of {len(wanted):,} applications linked")
+        progress(
+            (start + BATCH) / len(wanted),
+            gettext("%(min)s of %(wanted)s applications linked")
+            % {"min": f"{min(start + BATCH, len(wanted)):,}", "wanted": f"{len(wanted):,}"},
+        )
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from loans.models import ImportBatch, RunState
 
@@ -19,20 +20,20 @@ def fail_abandoned_imports() -> int:
     """
     dead = ImportBatch.objects.filter(state=RunState.RUNNING, lease_until__lt=Now())
     dead.filter(upload__isnull=False, attempts__lt=MAX_ATTEMPTS, cancel_requested=False).update(
-        state=RunState.QUEUED, lease_until=None, share_done=0, step="Its worker died; it begins anew"
+        state=RunState.QUEUED, lease_until=None, share_done=0, step=_("Its worker died; it begins anew")
     )
     return dead.update(
         state=RunState.FAILED,
         finished_at=Now(),
         lease_until=None,
-        error="The process that did this import ended; nothing was loaded. Start it again.",
+        error=_("The process that did this import ended; nothing was loaded. Start it again."),
     )
 
 
 def cancel_import(batch: ImportBatch) -> None:
     """Ask an import to stop. A queued one stops at once, a running one within a moment; nothing of it is kept."""
     stopped = ImportBatch.objects.filter(pk=batch.pk, state=RunState.QUEUED).update(
-        state=RunState.CANCELLED, finished_at=Now(), cancel_requested=True, step="Cancelled before it began"
+        state=RunState.CANCELLED, finished_at=Now(), cancel_requested=True, step=_("Cancelled before it began")
     )
     if not stopped:
         ImportBatch.objects.filter(pk=batch.pk, state=RunState.RUNNING).update(cancel_requested=True)

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from django.conf import settings
+from django.utils.translation import gettext
 
 from loans.services.imports.opening import open_reader
 from loans.services.imports.problems import RowProblem
@@ -109,8 +110,11 @@ class _Reading:
             ready, _, _ = select.select([self._answered], [], [], max(until - time.monotonic(), 0))
             if not ready:
                 raise FileProblem(
-                    f"{self._name} was given up: reading a piece of it took longer than {SECONDS_A_CHUNK:.0f} seconds. Is it damaged, or"
-                    " packed beyond measure?"
+                    gettext(
+                        "%(name)s was given up: reading a piece of it took longer than %(seconds_a_chunk)s seconds. Is it "
+                        "damaged, or packed beyond measure?"
+                    )
+                    % {"name": self._name, "seconds_a_chunk": f"{SECONDS_A_CHUNK:.0f}"}
                 )
             part = os.read(self._answered, min(missing, 1 << 20))
             if not part:
@@ -126,11 +130,16 @@ class _Reading:
         logger.warning("Reading an uploaded file ended with %d.", code)
         if code == TOO_LARGE_FOR_MEMORY or code in (-signal.SIGKILL, -signal.SIGABRT):
             return FileProblem(_too_large(self._name))
-        return FileProblem(f"{self._name} can't be read: whatever tried to came to harm. It is damaged, or made to do that.")
+        return FileProblem(
+            gettext("%(name)s can't be read: whatever tried to came to harm. It is damaged, or made to do that.") % {"name": self._name}
+        )
 
 
 def _too_large(name: str) -> str:
-    return f"{name} can't be read within {settings.READ_MEMORY_MB:,} MB of memory. Split it, or save it as plain CSV."
+    return gettext("%(name)s can't be read within %(read_memory_mb)s MB of memory. Split it, or save it as plain CSV.") % {
+        "name": name,
+        "read_memory_mb": f"{settings.READ_MEMORY_MB:,}",
+    }
 
 
 # --- the child ------------------------------------------------------------------------------------------------------------

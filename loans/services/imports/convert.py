@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.utils.translation import gettext
 
 from loans.models.attribute import MAX_TEXT
 from loans.models.fields import BadText, clean_text
@@ -123,10 +124,10 @@ class ColumnConverter:
         return Converted(_take(written, codes), bad, month, day, ordinal)
 
     def _months_before(self, found: Converted, submitted: Months | None) -> Converted:
-        assert submitted is not None, "the mapping's parser asks for submitted_at where a rule counts months up to it"
+        assert submitted is not None, gettext("the mapping's parser asks for submitted_at where a rule counts months up to it")
         months = submitted.month - found.month - (submitted.day < found.day)
         known = (found.month > 0) & (submitted.month > 0)
-        bad = found.bad | {int(row): "is a day after the application's" for row in np.flatnonzero(known & (months < 0))}
+        bad = found.bad | {int(row): gettext("is a day after the application's") for row in np.flatnonzero(known & (months < 0))}
         return self._limited(np.where(known, months, np.nan), bad)
 
     def _numbers(self, texts: pa.Array) -> Converted:
@@ -171,15 +172,17 @@ class ColumnConverter:
         numbers = numbers.copy()
         bad = dict(bad)
         overflow = np.isinf(numbers)
-        self._refuse(numbers, overflow, bad, lambda _: "is too large for a number")
+        self._refuse(numbers, overflow, bad, lambda _: gettext("is too large for a number"))
         if spec is not None:
             low = -np.inf if spec.minimum is None else spec.minimum
             high = np.inf if spec.maximum is None else spec.maximum
-            self._refuse(numbers, (numbers < low) | (numbers > high), bad, lambda number: outside(number, spec) or "is out of range")
+            self._refuse(
+                numbers, (numbers < low) | (numbers > high), bad, lambda number: outside(number, spec) or gettext("is out of range")
+            )
         if rule.kind == "count":
             if rule.scale != 1.0:
                 numbers = np.rint(numbers)
-            self._refuse(numbers, np.abs(numbers - np.rint(numbers)) > 0, bad, lambda _: "is not a whole number")
+            self._refuse(numbers, np.abs(numbers - np.rint(numbers)) > 0, bad, lambda _: gettext("is not a whole number"))
         absent = np.isnan(numbers)
         if bad:
             absent[list(bad)] = True

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.services.imports.bounded import open_bounded
 from loans.services.imports.draft_proposal import Proposal
@@ -78,7 +79,7 @@ def _rows(path: Path, options: FileOptions, name: str) -> tuple[tuple[str, ...],
     with open_bounded(path, options, name=name) as reader:
         chunks = [_thinned(chunk) for chunk in itertools.islice(reader.chunks(reader.header), CHUNKS) if len(chunk)]
         if not chunks:
-            raise FileProblem(f"{name} has a header and no rows to learn from.")
+            raise FileProblem(gettext("%(name)s has a header and no rows to learn from.") % {"name": name})
         columns = {column: pa.concat_arrays([chunk.columns[column] for chunk in chunks]) for column in reader.header}
         return reader.header, Chunk(np.concatenate([chunk.lines for chunk in chunks]), columns, chunks[-1].share)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from django.utils.translation import gettext
+
 from loans.services.imports.draft_words import ABSENT_WORDS, plain_name
 from loans.services.imports.scalars import BadValue, parse_moment, parse_months, parse_number
 
@@ -147,4 +149,4 @@ class Column:
         shown = ", ".join(text if len(text) <= 24 else text[:23] + "…" for text, _ in self.counts.most_common(3))
         empty = len(self.texts) - self.filled
         share = f"{empty / len(self.texts):.0%}" if empty >= 0.01 * len(self.texts) else "under 1%"
-        return (shown or "always empty in the head") + (f"; {share} empty" if empty else "")
+        return (shown or gettext("always empty in the head")) + (f"; {share} empty" if empty else "")

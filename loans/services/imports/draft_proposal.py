@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext
+
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS
 from loans.services.imports import draft_words as words
 from loans.services.imports.draft_columns import Column
@@ -41,15 +43,16 @@ class Proposal:
         for column in self._free():
             plain = column.plain
             if words.LATER.search(plain):
-                self._ignore(column, "Its name suggests that it is known only after the decision. CHECK")
+                self._ignore(column, gettext("Its name suggests that it is known only after the decision. CHECK"))
             elif words.VERDICT.search(plain):
                 self._ignore(
-                    column, "Its name suggests the lender's own verdict (or what follows from it), which no model may repeat. CHECK"
+                    column,
+                    gettext("Its name suggests the lender's own verdict (or what follows from it), which no model may repeat. CHECK"),
                 )
             elif words.PERSONAL.search(plain):
-                self._ignore(column, "Personal, and no field of ours.")
+                self._ignore(column, gettext("Personal, and no field of ours."))
             elif words.PLACE.search(plain):
-                self._ignore(column, "A place this exact stands in for who lives there (redlining).")
+                self._ignore(column, gettext("A place this exact stands in for who lives there (redlining)."))
         for table, names in (("fields", words.FIELD_NAMES), ("applicant", words.APPLICANT_NAMES)):
             for field, column in self._best_matches(names, table):
                 entry = self._field_entry(field, column) if table == "fields" else self._applicant_entry(field, column)
@@ -133,10 +136,13 @@ class Proposal:
             return
         numeric = [column for column in self._free() if column.numbers and min(column.numbers) > 0]
         if not numeric:
-            raise ImportProblem(f"{self.file_name} has no column that could be an amount; without one there is no application.")
+            raise ImportProblem(
+                gettext("%(file_name)s has no column that could be an amount; without one there is no application.")
+                % {"file_name": self.file_name}
+            )
         column = max(numeric, key=lambda column: sum(column.numbers) / len(column.numbers))
         self.fields["amount"] = {"column": column.name}
-        self.notes[column.name] = "CHECK: no column is called an amount; this one has the largest numbers"
+        self.notes[column.name] = gettext("CHECK: no column is called an amount; this one has the largest numbers")
         self._taken.add(column.name)
 
     def _propose_date(self) -> None:
@@ -144,7 +150,7 @@ class Proposal:
             dated = [column for column in self._free() if column.date_format is not None]
             if len(dated) == 1:
                 self.fields["submitted_at"] = {"column": dated[0].name} | ({"format": dated[0].date_format} if dated[0].date_format else {})
-                self.notes[dated[0].name] = "CHECK: the only date of the file"
+                self.notes[dated[0].name] = gettext("CHECK: the only date of the file")
                 self._taken.add(dated[0].name)
         if "submitted_at" not in self.fields:
             for field in [field for field, entry in self.fields.items() if entry.get("from") == "date"]:
@@ -164,7 +170,9 @@ class Proposal:
         self.outcome = {"column": column.name, "default": default, "repaid": repaid}
         self._taken.add(column.name)
         for _, other in scored[1:]:
-            self._ignore(other, f"Its name suggests that it tells the outcome, as {column.name!r} does. CHECK")
+            self._ignore(
+                other, gettext("Its name suggests that it tells the outcome, as %(name)s does. CHECK") % {"name": f"{column.name!r}"}
+            )
 
     def _propose_attribute(self, column: Column) -> None:
         name = re.sub(r"^[^a-z]+", "", column.plain)[:63] or f"column_{list(self.columns).index(column.name) + 1}"
@@ -174,7 +182,7 @@ class Proposal:
             name += "_2"
         submitted = self.columns[self.fields["submitted_at"]["column"]] if "submitted_at" in self.fields else None
         if column.filled == 0:
-            return self._ignore(column, "Always empty in the rows that this draft was made from. CHECK")
+            return self._ignore(column, gettext("Always empty in the rows that this draft was made from. CHECK"))
         entry: dict[str, Any] = {"column": column.name}
         if column.absent_words:
             entry["missing"] = column.absent_words
@@ -183,7 +191,7 @@ class Proposal:
                 [(one, other) for one, other in zip(column.moments, submitted.moments, strict=True) if one and other] if submitted else []
             )
             if pairs and sum(one > other for one, other in pairs) > 0.5 * len(pairs):
-                return self._ignore(column, "Most of its dates lie after the application: known only later. CHECK")
+                return self._ignore(column, gettext("Most of its dates lie after the application: known only later. CHECK"))
             entry |= {"kind": "date"} | ({"format": column.date_format} if column.date_format else {})
         elif column.is_boolean:
             entry["kind"] = "boolean"
@@ -194,7 +202,7 @@ class Proposal:
             if column.has_percent:
                 entry["from"] = "percent"
         elif column.longest > MANY_CODES or len(column.counts) > max(MANY_CODES, 0.5 * column.filled):
-            return self._ignore(column, "Free text, or nearly every row differs: no code that a model could learn from. CHECK")
+            return self._ignore(column, gettext("Free text, or nearly every row differs: no code that a model could learn from. CHECK"))
         else:
             entry["kind"] = "category"
         if words.PROTECTED.search(column.plain):
@@ -211,7 +219,9 @@ class Proposal:
                 del self.applicant[field]
             for name in [name for name, entry in self.attributes.items() if entry["column"] == column]:
                 del self.attributes[name]
-            self._ignore(self.columns[column], "Its values fit nothing that was tried; see docs/IMPORT.md for units and formats. CHECK")
+            self._ignore(
+                self.columns[column], gettext("Its values fit nothing that was tried; see docs/IMPORT.md for units and formats. CHECK")
+            )
         self._need_amount()
 
 
@@ -244,4 +254,4 @@ def outcome_values(column: Column) -> tuple[list[str], list[str]]:
         no = [text for text in column.counts if text not in yes]
         bad_is_yes = any(word in column.plain for word in words.YES_IS_DEFAULT)
         return (yes, no) if bad_is_yes or sum(map(column.counts.get, yes)) <= column.filled / 2 else (no, yes)
-    return default or ["CHECK which value means default"], repaid or ["CHECK which value means repaid"]
+    return default or [gettext("CHECK which value means default")], repaid or [gettext("CHECK which value means repaid")]

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connection
+from django.utils.translation import gettext
 
 from loans.models import AttributeDefinition, ImportBatch, LoanProduct
 from loans.services.imports.problems import ImportProblem, RowProblem
@@ -95,7 +96,10 @@ class Staging:
             "   RETURNING r.line, r.external_reference, r.first)"
             f" SELECT line, external_reference, first, count(*) OVER () FROM gone ORDER BY line LIMIT {int(limit)}"
         )
-        problems = [RowProblem(line, column, reference, f"stands in line {first} already") for line, reference, first, _ in found]
+        problems = [
+            RowProblem(line, column, reference, gettext("stands in line %(first)s already") % {"first": first})
+            for line, reference, first, _ in found
+        ]
         return (found[0][3] if found else 0), problems
 
     def last_month(self) -> datetime | None:
@@ -117,7 +121,10 @@ class Staging:
             codes = [code for (code,) in found]
             if len(codes) > MAX_PRODUCTS:
                 rule = self.fitted.mapping.field_rule("product")
-                raise ImportProblem(f"Column {rule.column!r} names more than {MAX_PRODUCTS} products; is it really the product?")
+                raise ImportProblem(
+                    gettext("Column %(column)s names more than %(max_products)s products; is it really the product?")
+                    % {"column": f"{rule.column!r}", "max_products": MAX_PRODUCTS}
+                )
         else:
             code = self.fitted.mapping.constants.get("product")
             codes = [code] if code else []
@@ -175,12 +182,21 @@ def check_definitions(fitted: Fitted) -> None:
     for attribute in fitted.attributes:
         row = declared.get(attribute.name)
         if row is not None and row.kind != attribute.rule.kind:
-            lines.append(f"- [attributes.{attribute.name}] kind: is {attribute.rule.kind!r}; here it is declared as {row.kind!r}")
+            lines.append(
+                gettext("- [attributes.%(name)s] kind: is %(kind)s; here it is declared as %(kind_2)s")
+                % {"name": attribute.name, "kind": f"{attribute.rule.kind!r}", "kind_2": f"{row.kind!r}"}
+            )
         if row is not None and row.protected != attribute.protected:
-            is_protected = "is protected" if row.protected else "is not protected"
-            lines.append(f"- [attributes.{attribute.name}] protected: here the attribute {is_protected}; the mapping must say the same")
+            is_protected = "is protected" if row.protected else gettext("is not protected")
+            lines.append(
+                gettext("- [attributes.%(name)s] protected: here the attribute %(is_protected)s; the mapping must say the same")
+                % {"name": attribute.name, "is_protected": is_protected}
+            )
     if lines:
-        raise ImportProblem(f"The mapping {fitted.mapping.name!r} contradicts attributes that are declared already:\n" + "\n".join(lines))
+        raise ImportProblem(
+            gettext("The mapping %(name)s contradicts attributes that are declared already:\n") % {"name": f"{fitted.mapping.name!r}"}
+            + "\n".join(lines)
+        )
 
 
 def _month_start(moment: datetime) -> datetime:

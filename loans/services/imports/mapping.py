@@ -10,6 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext
+
 from loans.models.attribute import DIRECTIONS, KINDS
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS, FieldSpec
 from loans.services.imports.mapping_rules import RuleReader
@@ -40,15 +42,25 @@ def load_mapping(name_or_path: str | Path) -> Mapping:
     path = Path(text) if text.endswith(".toml") or "/" in text or "\\" in text else FOLDER / f"{text}.toml"
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise MappingProblem(f"The mapping {path.name} is larger than {MAX_BYTES:,} bytes; it is something else.")
+            raise MappingProblem(
+                gettext("The mapping %(name)s is larger than %(max_bytes)s bytes; it is something else.")
+                % {"name": path.name, "max_bytes": f"{MAX_BYTES:,}"}
+            )
         content = path.read_bytes().decode("utf-8")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
-            raise MappingProblem(f"The mapping {path.name} is not UTF-8 text (byte {error.start}).") from error
+            raise MappingProblem(
+                gettext("The mapping %(name)s is not UTF-8 text (byte %(start)s).") % {"name": path.name, "start": error.start}
+            ) from error
         known = ", ".join(available_mappings())
-        raise MappingProblem(f"There is no mapping {text!r}. Known by name: {known}; or give the path of a .toml file.") from error
+        raise MappingProblem(
+            gettext("There is no mapping %(text)s. Known by name: %(known)s; or give the path of a .toml file.")
+            % {"text": f"{text!r}", "known": known}
+        ) from error
     except OSError as error:
-        raise MappingProblem(f"The mapping {text!r} can't be read: {error.strerror}.") from error
+        raise MappingProblem(
+            gettext("The mapping %(text)s can't be read: %(strerror)s.") % {"text": f"{text!r}", "strerror": error.strerror}
+        ) from error
     return parse_mapping(content, name=path.stem)
 
 
@@ -57,7 +69,7 @@ def parse_mapping(text: str, *, name: str) -> Mapping:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise MappingProblem(f"The mapping {name!r} is not TOML: {error}") from error
+        raise MappingProblem(gettext("The mapping %(name)s is not TOML: %(error)s") % {"name": f"{name!r}", "error": error}) from error
     return _Parser(document, text, name).mapping()
 
 
@@ -69,7 +81,7 @@ class _Parser(RuleReader):
         self.document, self.text = document, text
         self.name = document.get("name", name)
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            self.bad("name", "must be lower-case letters, digits, - and _ (at most 60)")
+            self.bad("name", gettext("must be lower-case letters, digits, - and _ (at most 60)"))
             self.name = str(name)
         self.file = self._file()
 
@@ -77,7 +89,7 @@ class _Parser(RuleReader):
         tables = ("file", "constants", "fields", "applicant", "attributes", "outcome", "ignored")
         for key in self.document:
             if key not in (*tables, "name", "description"):
-                self.bad(f"[{key}]", f"is not a table of a mapping; there are: {', '.join(tables)}")
+                self.bad(f"[{key}]", gettext("is not a table of a mapping; there are: %(tables)s") % {"tables": ", ".join(tables)})
         fields = self._columns("fields", APPLICATION_FIELDS)
         mapping = Mapping(
             name=self.name,
@@ -94,13 +106,16 @@ class _Parser(RuleReader):
         self._contradictions(mapping)
         if self.problems:
             many = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-            raise MappingProblem(f"The mapping {self.name!r} has {many}:\n" + "\n".join(f"- {problem}" for problem in self.problems))
+            raise MappingProblem(
+                gettext("The mapping %(name)s has %(many)s:\n") % {"name": f"{self.name!r}", "many": many}
+                + "\n".join(f"- {problem}" for problem in self.problems)
+            )
         return mapping
 
     def table(self, name: str) -> dict[str, Any]:
         value = self.document.get(name, {})
         if not isinstance(value, dict):
-            self.bad(f"[{name}]", "must be a table")
+            self.bad(f"[{name}]", gettext("must be a table"))
             return {}
         return value
 
@@ -111,11 +126,11 @@ class _Parser(RuleReader):
         delimiter = self.take(where, table, "delimiter", str, "", "text")
         decimal = self.take(where, table, "decimal", str, ".", 'text: "." or ","')
         if encoding not in ENCODINGS:
-            self.bad(f"{where} encoding", f"must be one of {', '.join(ENCODINGS)}")
+            self.bad(f"{where} encoding", gettext("must be one of %(encodings)s") % {"encodings": ", ".join(ENCODINGS)})
         if delimiter and delimiter not in DELIMITERS:
-            self.bad(f"{where} delimiter", f"must be one of {', '.join(map(repr, DELIMITERS))}")
+            self.bad(f"{where} delimiter", gettext("must be one of %(what)s") % {"what": ", ".join(map(repr, DELIMITERS))})
         if decimal not in (".", ","):
-            self.bad(f"{where} decimal", 'must be "." or ","')
+            self.bad(f"{where} decimal", gettext('must be "." or ","'))
         return FileOptions(
             encoding=encoding if encoding in ENCODINGS else "utf-8",
             delimiter=delimiter,
@@ -129,7 +144,10 @@ class _Parser(RuleReader):
         rules = []
         for key, value in self.table(name).items():
             if key not in known:
-                self.bad(f"[{name}]", f"has {key!r}, which is not a field; there are: {', '.join(known)}")
+                self.bad(
+                    f"[{name}]",
+                    gettext("has %(key)s, which is not a field; there are: %(known)s") % {"key": f"{key!r}", "known": ", ".join(known)},
+                )
                 continue
             spec = known[key]
             personal = name == "applicant" or key in PERSONAL_FIELDS
@@ -142,10 +160,10 @@ class _Parser(RuleReader):
             where = f"[constants] {key}"
             if key not in APPLICATION_FIELDS or key == "external_reference":
                 allowed = [name for name in APPLICATION_FIELDS if name != "external_reference"]
-                self.bad(where, f"can't be a constant; these can: {', '.join(allowed)}")
+                self.bad(where, gettext("can't be a constant; these can: %(allowed)s") % {"allowed": ", ".join(allowed)})
                 continue
             if key in mapped:
-                self.bad(where, f"stands in [fields] too; say one of the two for {key}")
+                self.bad(where, gettext("stands in [fields] too; say one of the two for %(key)s") % {"key": key})
             try:
                 constants[key] = constant(key, value, self.file)
             except BadValue as error:
@@ -158,26 +176,32 @@ class _Parser(RuleReader):
             where = f"[attributes.{name}]"
             if not _ATTRIBUTE.fullmatch(name) or name in APPLICATION_FIELDS or name in APPLICANT_FIELDS:
                 self.bad(
-                    where, "needs another name: lower-case letters, digits and underscores (at most 63), and not one of our own fields"
+                    where,
+                    gettext("needs another name: lower-case letters, digits and underscores (at most 63), and not one of our own fields"),
                 )
                 continue
             if not isinstance(table, dict):
-                self.bad(where, "must be a table with at least `column` and `kind`")
+                self.bad(where, gettext("must be a table with at least `column` and `kind`"))
                 continue
             kinds = [kind for kind, _ in KINDS]
             kind = table.get("kind")
             if kind not in kinds:
-                self.bad(f"{where} kind", f"must be one of {', '.join(kinds)}")
+                self.bad(f"{where} kind", gettext("must be one of %(kinds)s") % {"kinds": ", ".join(kinds)})
                 continue
-            flags = {key: self.take(where, table, key, bool, default, "true or false") for key, default in _ATTRIBUTE_FLAGS.items()}
+            flags = {
+                key: self.take(where, table, key, bool, default, gettext("true or false")) for key, default in _ATTRIBUTE_FLAGS.items()
+            }
             rule = self.rule(f"attributes.{name}", table, kind, personal=flags["protected"], extra=frozenset(_DEFINITION))
             direction = self.take(where, table, "direction", int, 0, "-1, 0 or 1")
             if direction not in [value for value, _ in DIRECTIONS]:
-                self.bad(f"{where} direction", "must be 1 (higher means more risk), 0 (not known) or -1 (higher means less risk)")
+                self.bad(f"{where} direction", gettext("must be 1 (higher means more risk), 0 (not known) or -1 (higher means less risk)"))
             texts = {key: self.take(where, table, key, str, "", "text") for key in _ATTRIBUTE_TEXTS}
             for key, limit in _ATTRIBUTE_TEXTS.items():
                 if len(texts[key]) > limit:
-                    self.bad(f"{where} {key}", f"is {len(texts[key])} characters long; at most {limit} are allowed")
+                    self.bad(
+                        f"{where} {key}",
+                        gettext("is %(count)s characters long; at most %(limit)s are allowed") % {"count": len(texts[key]), "limit": limit},
+                    )
             if rule is not None:
                 rules.append(AttributeRule(name=name, rule=rule, direction=direction, **texts, **flags))
         return tuple(rules)
@@ -196,13 +220,15 @@ class _Parser(RuleReader):
         }
         for key in ("default", "repaid"):
             if not states[key]:
-                self.bad(f"{where} {key}", f"must list the column's values that mean {key}")
+                self.bad(f"{where} {key}", gettext("must list the column's values that mean %(key)s") % {"key": key})
         for one, other in (("default", "repaid"), ("default", "immature"), ("repaid", "immature")):
             for both in sorted(states[one] & states[other]):
-                self.bad(where, f"lists {both!r} under {one} and under {other}")
+                self.bad(
+                    where, gettext("lists %(both)s under %(one)s and under %(other)s") % {"both": f"{both!r}", "one": one, "other": other}
+                )
         blank = self.take(where, table, "blank", str, "new", "text")
         if blank not in ("new", "immature"):
-            self.bad(f"{where} blank", 'must be "new" (not decided yet) or "immature" (lent, end not known)')
+            self.bad(f"{where} blank", gettext('must be "new" (not decided yet) or "immature" (lent, end not known)'))
         dates = {key: self.rule(f"outcome.{key}", table[key], "date") if key in table else None for key in _OUTCOME_DATES}
         return OutcomeRule(
             column=column.strip(),
@@ -225,24 +251,28 @@ class _Parser(RuleReader):
         ignored = {}
         for column, why in self.table("ignored").items():
             if not isinstance(why, str) or not why.strip():
-                self.bad(f"[ignored] {column!r}", "needs the reason why it is left out")
+                self.bad(f"[ignored] {column!r}", gettext("needs the reason why it is left out"))
             else:
                 ignored[column.strip()] = why.strip()
         return ignored
 
     def _contradictions(self, mapping: Mapping) -> None:
         if mapping.field_rule("amount") is None and "amount" not in mapping.constants:
-            self.bad("[fields]", "needs `amount`: every application asks for an amount")
+            self.bad("[fields]", gettext("needs `amount`: every application asks for an amount"))
         used = {rule.column: rule.target for rule in reversed(mapping.application_rules())}
         for column in mapping.ignored:
             if column in used:
-                self.bad(f"[ignored] {column!r}", f"is also used, in [{used[column]}]")
+                self.bad(f"[ignored] {column!r}", gettext("is also used, in [%(used)s]") % {"used": used[column]})
         if mapping.outcome is not None:
             for column in sorted(mapping.outcome.columns() & set(used)):
-                self.bad(f"[{used[column]}]", f"uses {column!r}, which tells the outcome: nobody knows it when the application is made")
+                self.bad(
+                    f"[{used[column]}]",
+                    gettext("uses %(column)s, which tells the outcome: nobody knows it when the application is made")
+                    % {"column": f"{column!r}"},
+                )
             for column in sorted(mapping.outcome.columns() & set(mapping.ignored)):
-                self.bad(f"[ignored] {column!r}", "is also used, in [outcome]")
+                self.bad(f"[ignored] {column!r}", gettext("is also used, in [outcome]"))
         if not any(rule.source == "date" for rule in mapping.application_rules()):
             return
         if mapping.field_rule("submitted_at") is None and "submitted_at" not in mapping.constants:
-            self.bad("[fields]", 'needs `submitted_at`: `from = "date"` counts the months up to it')
+            self.bad("[fields]", gettext('needs `submitted_at`: `from = "date"` counts the months up to it'))

@@ -8,6 +8,8 @@ import zoneinfo
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from loans.models.fields import FieldSpec
 from loans.services.imports.rules import DATED, NUMERIC, SOURCES, TEXTUAL, ColumnRule, FileOptions
 
@@ -39,7 +41,11 @@ class RuleReader:
     def unknown_keys(self, where: str, table: dict[str, Any], allowed: set[str]) -> None:
         for key in table:
             if key not in allowed:
-                self.bad(where, f"has the key {key!r}, which means nothing here; there are: {', '.join(sorted(allowed))}")
+                self.bad(
+                    where,
+                    _("has the key %(key)s, which means nothing here; there are: %(what)s")
+                    % {"key": f"{key!r}", "what": ", ".join(sorted(allowed))},
+                )
 
     def take(self, where: str, table: dict[str, Any], key: str, kind: type | tuple[type, ...], default: Any, words: str) -> Any:
         value = table.get(key, default)
@@ -54,7 +60,7 @@ class RuleReader:
         value = table.get(key, [])
         value = [value] if isinstance(value, str) else value
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            self.bad(f"{where} {key}", "must be text or a list of texts")
+            self.bad(f"{where} {key}", _("must be text or a list of texts"))
             return []
         return value
 
@@ -63,7 +69,7 @@ class RuleReader:
         try:
             zoneinfo.ZoneInfo(name)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            self.bad(f"{where} timezone", f"is {name!r}, which is not a time zone's name (such as Europe/Berlin)")
+            self.bad(f"{where} timezone", _("is %(name)s, which is not a time zone's name (such as Europe/Berlin)") % {"name": f"{name!r}"})
             return default
         return name
 
@@ -80,19 +86,19 @@ class RuleReader:
         where = f"[{target}]"
         table = {"column": value} if isinstance(value, str) else value
         if not isinstance(table, dict):
-            self.bad(where, 'must be a column\'s name, or a table such as { column = "…" }')
+            self.bad(where, _('must be a column\'s name, or a table such as { column = "…" }'))
             return None
         months = kind == "count" and spec is not None and spec.unit == "months"
         allowed = _COLUMN_KEYS | _KIND_KEYS[kind] | ({"from", "format"} if months else set())
         self.unknown_keys(where, table, allowed | extra)
         column = table.get("column")
         if not isinstance(column, str) or not column.strip():
-            self.bad(where, "needs a `column`: the name that stands in the file's header")
+            self.bad(where, _("needs a `column`: the name that stands in the file's header"))
             return None
         source = self.take(where, table, "from", str, "", "text")
         sources = SOURCES.get("months" if months else kind, ())
         if source and source not in sources and "from" in allowed:
-            self.bad(f"{where} from", f"must be one of {', '.join(sources)}")
+            self.bad(f"{where} from", _("must be one of %(sources)s") % {"sources": ", ".join(sources)})
         values, otherwise = self._values(where, table, kind, spec)
         return ColumnRule(
             target=target,
@@ -107,24 +113,24 @@ class RuleReader:
             values=values,
             otherwise=otherwise,
             missing=self.file.missing | frozenset(text.strip() for text in self.texts(where, table, "missing")),
-            whole_number=self.take(where, table, "whole_number", bool, False, "true or false"),
+            whole_number=self.take(where, table, "whole_number", bool, False, _("true or false")),
             first=self._first(where, table),
             prefix=self.take(where, table, "prefix", str, "", "text"),
-            optional=self.take(where, table, "optional", bool, False, "true or false"),
+            optional=self.take(where, table, "optional", bool, False, _("true or false")),
             personal=personal,
         )
 
     def _first(self, where: str, table: dict[str, Any]) -> int:
         first = self.take(where, table, "first", int, 0, "a whole number")
         if first < 0:
-            self.bad(f"{where} first", "must be at least 1: so many characters are kept")
+            self.bad(f"{where} first", _("must be at least 1: so many characters are kept"))
             return 0
         return first
 
     def _scale(self, where: str, table: dict[str, Any]) -> float:
         scale = self.take(where, table, "scale", (int, float), 1.0, "a number")
         if not 0 < scale < 1e12 or not math.isfinite(scale):
-            self.bad(f"{where} scale", "must be a positive number: what stands in the file is multiplied by it")
+            self.bad(f"{where} scale", _("must be a positive number: what stands in the file is multiplied by it"))
             return 1.0
         return float(scale)
 
@@ -132,26 +138,29 @@ class RuleReader:
         formats = self.texts(where, table, "format")
         for text in formats:
             if not _gives_a_day_back(text):
-                self.bad(f"{where} format", f"is {text!r}, which gives no date back; write it like %d/%m/%Y or %b-%Y")
+                self.bad(
+                    f"{where} format",
+                    _("is %(text)s, which gives no date back; write it like %%d/%%m/%%Y or %%b-%%Y") % {"text": f"{text!r}"},
+                )
         return tuple(formats)
 
     def _values(self, where: str, table: dict[str, Any], kind: str, spec: FieldSpec | None) -> tuple[dict[str, Any], Any]:
         given = table.get("values", {})
         if not isinstance(given, dict):
-            self.bad(f"{where} values", 'must be a table: { "what stands in the file" = "what it means" }')
+            self.bad(f"{where} values", _('must be a table: { "what stands in the file" = "what it means" }'))
             given = {}
         values: dict[str, Any] = {}
         for text, meaning in given.items():
             key = text.strip().casefold()
             if key in values:
-                self.bad(f"{where} values", f"has {text!r} twice (upper and lower case are the same)")
+                self.bad(f"{where} values", _("has %(text)s twice (upper and lower case are the same)") % {"text": f"{text!r}"})
             values[key] = self._meaning(f"{where} values[{text!r}]", meaning, kind, spec)
         otherwise = table.get("otherwise")
         return values, None if otherwise is None else self._meaning(f"{where} otherwise", otherwise, kind, spec)
 
     def _meaning(self, where: str, meaning: Any, kind: str, spec: FieldSpec | None) -> Any:
         if kind == "boolean":
-            fits, words = isinstance(meaning, bool), "true or false"
+            fits, words = isinstance(meaning, bool), _("true or false")
         elif kind in NUMERIC:
             fits, words = isinstance(meaning, int | float) and not isinstance(meaning, bool) and abs(meaning) < 1e15, "a number"
         elif spec is not None and spec.choices:

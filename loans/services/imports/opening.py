@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from loans.services.imports.readers import CsvReader, FileProblem, Reader
 from loans.services.imports.readers_tables import ParquetReader, WorkbookReader
 from loans.services.imports.rules import FileOptions
 
 _OTHER_KINDS = {
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls); save it as .xlsx or .csv",
-    b"%PDF": "a PDF; a loan file must be CSV, XLSX or Parquet",
-    b"BZh": "packed with bzip2; unpack it, or pack it with gzip",
-    b"\xfd7zX": "packed with xz; unpack it, or pack it with gzip",
-    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it, or pack it with gzip",
-    b"7z\xbc\xaf": "a 7-Zip archive; unpack it first",
+    b"\xd0\xcf\x11\xe0": gettext_lazy("an old Excel workbook (.xls); save it as .xlsx or .csv"),
+    b"%PDF": gettext_lazy("a PDF; a loan file must be CSV, XLSX or Parquet"),
+    b"BZh": gettext_lazy("packed with bzip2; unpack it, or pack it with gzip"),
+    b"\xfd7zX": gettext_lazy("packed with xz; unpack it, or pack it with gzip"),
+    b"\x28\xb5\x2f\xfd": gettext_lazy("packed with zstd; unpack it, or pack it with gzip"),
+    b"7z\xbc\xaf": gettext_lazy("a 7-Zip archive; unpack it first"),
 }
 
 
@@ -27,7 +30,7 @@ def open_reader(path: Path, options: FileOptions, *, name: str | None = None) ->
     try:
         raw = path.open("rb")
     except OSError as error:
-        raise FileProblem(f"{name} can't be read: {error.strerror}.") from error
+        raise FileProblem(_("%(name)s can't be read: %(strerror)s.") % {"name": name, "strerror": error.strerror}) from error
     with raw:
         start = raw.read(8)
         raw.seek(0)

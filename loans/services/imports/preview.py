@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 
 from loans.models import ImportUpload
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS
@@ -23,7 +24,7 @@ from loans.services.imports.validate import Look, Validator
 _MIDNIGHT = re.compile(r"\d{4}-\d\d-\d\dT00:00:00\+00:00")
 ROWS = 20
 PROBLEMS = 20
-ENDINGS = {"repaid": "repaid", "default": "defaulted", "immature": "end not known yet", None: "open applications"}
+ENDINGS = {"repaid": "repaid", "default": "defaulted", "immature": gettext_lazy("end not known yet"), None: "open applications"}
 
 
 @dataclass
@@ -73,7 +74,7 @@ def preview(upload: ImportUpload) -> Preview:
         check_definitions(fitted)
         chunk = next((chunk for chunk in reader.chunks(fitted.columns)), None)
         if chunk is None:
-            raise FileProblem(f"{upload.file_name} has a header and no rows.")
+            raise FileProblem(gettext("%(file_name)s has a header and no rows.") % {"file_name": upload.file_name})
         look = Validator(fitted, now=timezone.now()).look(chunk, ROWS)
         order = [name for name in reader.header if name in fitted.columns]
         return _page(fitted, order, look, chunk, reader.row_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import ImportBatch, LoanApplication
 from loans.queries.frames import schema_in_force, window_frames
@@ -21,7 +22,11 @@ def refuse_if_impossible(batch: ImportBatch) -> None:
     report = described(batch)
     wrong = errors(report)
     if wrong:
-        raise ImportProblem(f"Nothing was loaded from {batch.file_name}. " + " ".join(wrong) + " Mend the mapping or the file.")
+        raise ImportProblem(
+            _("Nothing was loaded from %(file_name)s. ") % {"file_name": batch.file_name}
+            + " ".join(wrong)
+            + _(" Mend the mapping or the file.")
+        )
     ImportBatch.objects.filter(pk=batch.pk).update(quality=report)
 
 

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
+from django.utils.translation import gettext as _
 
 from loans.models.fields import BadText, clean_text
 from loans.services.imports.problems import ImportProblem, RowProblem, quoted
@@ -83,16 +84,23 @@ class Reader(Protocol):
 def checked_header(names: Sequence[Any], file_name: str) -> tuple[str, ...]:
     """Trimmed names; a blank one is called "column N", which is what a mapping calls it too. Raises FileProblem."""
     if len(names) > MAX_COLUMNS:
-        raise FileProblem(f"{file_name} has {len(names):,} columns; at most {MAX_COLUMNS:,} are read.")
+        raise FileProblem(
+            _("%(file_name)s has %(names)s columns; at most %(max_columns)s are read.")
+            % {"file_name": file_name, "names": f"{len(names):,}", "max_columns": f"{MAX_COLUMNS:,}"}
+        )
     header = []
     for number, name in enumerate(names, start=1):
         try:
             text = clean_text("" if name is None else str(name)) or f"column {number}"
         except BadText as error:
-            raise FileProblem(f"{file_name}, header: the name of column {number} {error}.") from error
+            raise FileProblem(
+                _("%(file_name)s, header: the name of column %(number)s %(error)s.")
+                % {"file_name": file_name, "number": number, "error": error}
+            ) from error
         if len(text) > MAX_HEADER:
             raise FileProblem(
-                f"{file_name}, header: the name of column {number} is {len(text):,} characters long. Is the first line a header?"
+                _("%(file_name)s, header: the name of column %(number)s is %(text)s characters long. Is the first line a header?")
+                % {"file_name": file_name, "number": number, "text": f"{len(text):,}"}
             )
         header.append(text)
     twice = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) != len(header) else []
@@ -100,9 +108,11 @@ def checked_header(names: Sequence[Any], file_name: str) -> tuple[str, ...]:
         places = ", ".join(
             f"{name!r} (columns {' and '.join(str(i) for i, other in enumerate(header, 1) if other == name)})" for name in twice
         )
-        raise FileProblem(f"{file_name} names columns twice: {places}. Rename or remove one of each.")
+        raise FileProblem(
+            _("%(file_name)s names columns twice: %(places)s. Rename or remove one of each.") % {"file_name": file_name, "places": places}
+        )
     if not header:
-        raise FileProblem(f"{file_name} has no header in its first line.")
+        raise FileProblem(_("%(file_name)s has no header in its first line.") % {"file_name": file_name})
     return tuple(header)
 
 
@@ -140,7 +150,8 @@ class CsvReader:
         while line := readline(MAX_LINE):
             if len(line) == MAX_LINE and line[-1] not in "\r\n":
                 raise FileProblem(
-                    f"{self._name}, line {self._rows.line_num + 1}: is longer than {MAX_LINE:,} characters. Is this a CSV file?"
+                    _("%(name)s, line %(what)s: is longer than %(max_line)s characters. Is this a CSV file?")
+                    % {"name": self._name, "what": self._rows.line_num + 1, "max_line": f"{MAX_LINE:,}"}
                 )
             self._characters += len(line)
             yield line
@@ -158,10 +169,14 @@ class CsvReader:
             raise FileProblem(f"{self._name} is empty.") from None
         except EOFError as error:
             raise FileProblem(
-                f"{self._name} is a gzip file that ends too early, after about line {line:,}: it was cut off. Copy it again."
+                _("%(name)s is a gzip file that ends too early, after about line %(line)s: it was cut off. Copy it again.")
+                % {"name": self._name, "line": f"{line:,}"}
             ) from error
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise FileProblem(f"{self._name} is a damaged gzip file, after about line {line:,}: {error}.") from error
+            raise FileProblem(
+                _("%(name)s is a damaged gzip file, after about line %(line)s: %(error)s.")
+                % {"name": self._name, "line": f"{line:,}", "error": error}
+            ) from error
         except csv.Error as error:
             raise FileProblem(f"{self._name}, line {line:,}: {_csv_words(error)}") from error
 
@@ -175,20 +190,27 @@ class CsvReader:
         for number, line in enumerate(iter(lambda: source.readline(MAX_LINE), b"") if encoding != "utf-16" else (), start=1):
             if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
                 return WrongEncoding(
-                    f'{self._name} is UTF-16 text. Save it as UTF-8, or say encoding = "utf-16" in the mapping\'s [file].', likely="utf-16"
+                    _('%(name)s is UTF-16 text. Save it as UTF-8, or say encoding = "utf-16" in the mapping\'s [file].')
+                    % {"name": self._name},
+                    likely="utf-16",
                 )
             try:
                 line.decode(encoding)
             except UnicodeDecodeError as found:
                 where = f"line {number:,}: byte {offset + found.start:,} (0x{line[found.start]:02x})"
                 return WrongEncoding(
-                    f"{self._name}, {where} is not {encoding} text. "
-                    'Save the file as UTF-8, or say encoding = "cp1252" (or what it is) in the mapping\'s [file].',
+                    _(
+                        '%(name)s, %(where)s is not %(encoding)s text. Save the file as UTF-8, or say encoding = "cp1252" (or '
+                        "what it is) in the mapping's [file]."
+                    )
+                    % {"name": self._name, "where": where, "encoding": encoding},
                     likely="cp1252",
                 )
             offset += len(line)
         return WrongEncoding(
-            f"{self._name} is not {encoding} text. Save it as UTF-8, or correct `encoding` in the mapping's [file].", likely="utf-8"
+            _("%(name)s is not %(encoding)s text. Save it as UTF-8, or correct `encoding` in the mapping's [file].")
+            % {"name": self._name, "encoding": encoding},
+            likely="utf-8",
         )
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
@@ -198,7 +220,9 @@ class CsvReader:
             rows, lines, problems, ended = self._some()
             total += len(rows)
             if total > MAX_ROWS:
-                raise FileProblem(f"{self._name} has more than {MAX_ROWS:,} rows; split it.")
+                raise FileProblem(
+                    _("%(name)s has more than %(max_rows)s rows; split it.") % {"name": self._name, "max_rows": f"{MAX_ROWS:,}"}
+                )
             if rows or problems:
                 yield self._chunk(rows, lines, problems, wanted)
             if ended:
@@ -220,7 +244,11 @@ class CsvReader:
                             rows.append(row)
                             lines.append(line)
                         elif row:
-                            problems.append(RowProblem(line, "", "", f"has {len(row)} columns; the header has {width}"))
+                            problems.append(
+                                RowProblem(
+                                    line, "", "", _("has %(row)s columns; the header has %(width)s") % {"row": len(row), "width": width}
+                                )
+                            )
                         line = reader.line_num + 1
                         if len(rows) >= CHUNK_ROWS or self._characters >= full or len(problems) >= CHUNK_ROWS:
                             break
@@ -236,7 +264,8 @@ class CsvReader:
     def _check_unpacked(self) -> None:
         if self._packed and self._characters > UNPACK_GRACE and self._characters > MAX_UNPACK_RATIO * self._size:
             raise FileProblem(
-                f"{self._name} unpacks to more than {MAX_UNPACK_RATIO} times its size; that is no loan file. Unpack it and look inside."
+                _("%(name)s unpacks to more than %(max_unpack_ratio)s times its size; that is no loan file. Unpack it and look inside.")
+                % {"name": self._name, "max_unpack_ratio": MAX_UNPACK_RATIO}
             )
 
     def _chunk(self, rows: list[list[str]], lines: list[int], problems: list[RowProblem], wanted: list[tuple[str, int]]) -> Chunk:
@@ -253,9 +282,11 @@ def _outside_quotes(line: str) -> str:
 def _csv_words(error: csv.Error) -> str:
     text = str(error)
     if "unexpected end of data" in text:
-        return "a quotation mark opens here and is never closed"
+        return _("a quotation mark opens here and is never closed")
     if "expected after" in text:
-        return "a quotation mark stands inside a field; inside quotes it must be doubled"
+        return _("a quotation mark stands inside a field; inside quotes it must be doubled")
     if "field larger" in text:
-        return f"a field is longer than {MAX_LINE:,} characters. A quotation mark that opens here is probably never closed."
+        return _("a field is longer than %(max_line)s characters. A quotation mark that opens here is probably never closed.") % {
+            "max_line": f"{MAX_LINE:,}"
+        }
     return quoted(text)

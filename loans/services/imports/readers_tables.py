@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from django.utils.translation import gettext as _
 
 from loans.services.imports.problems import RowProblem
 from loans.services.imports.readers import (
@@ -43,10 +44,10 @@ class ParquetReader:
             self._rows = self._file.metadata.num_rows
             self._check_sizes()
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise FileProblem(f"{name} is a damaged Parquet file: {str(error)[:200]}") from error
+            raise FileProblem(_("%(name)s is a damaged Parquet file: %(error)s") % {"name": name, "error": str(error)[:200]}) from error
         self.header = checked_header(self._file.schema_arrow.names, name)
         if self._rows > MAX_ROWS:
-            raise FileProblem(f"{name} has more than {MAX_ROWS:,} rows; split it.")
+            raise FileProblem(_("%(name)s has more than %(max_rows)s rows; split it.") % {"name": name, "max_rows": f"{MAX_ROWS:,}"})
 
     def _check_sizes(self) -> None:
         metadata = self._file.metadata
@@ -55,8 +56,11 @@ class ParquetReader:
                 column = metadata.row_group(group).column(number)
                 if column.total_uncompressed_size > MAX_COLUMN_CHUNK:
                     raise FileProblem(
-                        f"{self._name}: column {column.path_in_schema!r} takes more than {MAX_COLUMN_CHUNK:,} bytes in one row group. "
-                        "Write the file with smaller row groups."
+                        _(
+                            "%(name)s: column %(path_in_schema)s takes more than %(max_column_chunk)s bytes in one row group. Write "
+                            "the file with smaller row groups."
+                        )
+                        % {"name": self._name, "path_in_schema": f"{column.path_in_schema!r}", "max_column_chunk": f"{MAX_COLUMN_CHUNK:,}"}
                     )
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
@@ -67,7 +71,10 @@ class ParquetReader:
             try:
                 batch = next(batches, None)
             except (pa.ArrowException, OSError) as error:
-                raise FileProblem(f"{self._name} is damaged after row {read:,}: {str(error)[:200]}") from error
+                raise FileProblem(
+                    _("%(name)s is damaged after row %(read)s: %(error)s")
+                    % {"name": self._name, "read": f"{read:,}", "error": str(error)[:200]}
+                ) from error
             if batch is None:
                 return
             texts = {name: self._as_text(name, batch.column(names[name])) for name in columns}
@@ -85,10 +92,15 @@ def as_text(column: pa.Array, where: str) -> pa.Array:
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         if pa.types.is_nested(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-            raise FileProblem(f"{where} is of the type {column.type}; only single values can be imported.")
+            raise FileProblem(
+                _("%(where)s is of the type %(type)s; only single values can be imported.") % {"where": where, "type": column.type}
+            )
         return pc.cast(column, pa.string())
     except pa.ArrowException as error:
-        raise FileProblem(f"{where} is of the type {column.type}, which can't be read: {str(error)[:200]}") from error
+        raise FileProblem(
+            _("%(where)s is of the type %(type)s, which can't be read: %(error)s")
+            % {"where": where, "type": column.type, "error": str(error)[:200]}
+        ) from error
 
 
 class WorkbookReader:
@@ -105,7 +117,8 @@ class WorkbookReader:
             self._book = openpyxl.load_workbook(raw, read_only=True, data_only=True, keep_links=False)
         except Exception as error:  # a workbook is XML of anybody's making: openpyxl raises whatever its parts run into
             raise FileProblem(
-                f"{name} can't be read as an Excel workbook ({type(error).__name__}). Open it in Excel and save it again."
+                _("%(name)s can't be read as an Excel workbook (%(error)s). Open it in Excel and save it again.")
+                % {"name": name, "error": type(error).__name__}
             ) from error
         try:
             self._sheet = self._chosen(options.sheet)
@@ -125,27 +138,33 @@ class WorkbookReader:
                 parts = archive.infolist()
                 names = [part.filename for part in parts]
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise FileProblem(f"{self._name} is a damaged or cut-off workbook: {error}.") from error
+            raise FileProblem(_("%(name)s is a damaged or cut-off workbook: %(error)s.") % {"name": self._name, "error": error}) from error
         if "xl/workbook.xml" not in names:
-            raise FileProblem(f"{self._name} is a ZIP archive, not an Excel workbook. Unpack it first.")
+            raise FileProblem(_("%(name)s is a ZIP archive, not an Excel workbook. Unpack it first.") % {"name": self._name})
         for part in parts:
             limit = MAX_SHARED_TEXTS if part.filename.lower().endswith("sharedstrings.xml") else MAX_SHEET
             if part.file_size > limit:
                 raise FileProblem(
-                    f"{self._name}: {part.filename} unpacks to {part.file_size:,} bytes; at most {limit:,} are read. Save it as CSV."
+                    _("%(name)s: %(filename)s unpacks to %(file_size)s bytes; at most %(limit)s are read. Save it as CSV.")
+                    % {"name": self._name, "filename": part.filename, "file_size": f"{part.file_size:,}", "limit": f"{limit:,}"}
                 )
         raw.seek(0)
 
     def _chosen(self, wanted: str) -> Any:
         names = [sheet.title for sheet in self._book.worksheets]
         if wanted and wanted not in names:
-            raise FileProblem(f"{self._name} has no sheet {wanted!r}; it has: {', '.join(map(repr, names))}.")
+            raise FileProblem(
+                _("%(name)s has no sheet %(wanted)s; it has: %(what)s.")
+                % {"name": self._name, "wanted": f"{wanted!r}", "what": ", ".join(map(repr, names))}
+            )
         if not names:
-            raise FileProblem(f"{self._name} has no sheet with cells.")
+            raise FileProblem(_("%(name)s has no sheet with cells.") % {"name": self._name})
         if not wanted and len(names) > 1:
             listed = ", ".join(map(repr, names))
             raise SeveralSheets(
-                f'{self._name} has {len(names)} sheets: {listed}. Say which in the mapping: [file] sheet = "…".', names=names
+                _('%(name)s has %(names)s sheets: %(listed)s. Say which in the mapping: [file] sheet = "…".')
+                % {"name": self._name, "names": len(names), "listed": listed},
+                names=names,
             )
         sheet = self._book[wanted or names[0]]
         sheet.reset_dimensions()  # a file may lie about its size
@@ -158,7 +177,10 @@ class WorkbookReader:
                 if any(cell is not None for cell in cells):
                     yield line, cells
         except Exception as error:
-            raise FileProblem(f"{self._name} is damaged after row {line:,} ({type(error).__name__}).") from error
+            raise FileProblem(
+                _("%(name)s is damaged after row %(line)s (%(error)s).")
+                % {"name": self._name, "line": f"{line:,}", "error": type(error).__name__}
+            ) from error
 
     def __enter__(self) -> WorkbookReader:
         return self
@@ -182,7 +204,15 @@ class WorkbookReader:
                 self._line = line
                 texts = [_cell_text(cell) for cell in cells]
                 if any(texts[width:]):
-                    problems.append(RowProblem(line, "", "", f"has {len(_without_blank_end(cells))} columns; the header has {width}"))
+                    problems.append(
+                        RowProblem(
+                            line,
+                            "",
+                            "",
+                            _("has %(count)s columns; the header has %(width)s")
+                            % {"count": len(_without_blank_end(cells)), "width": width},
+                        )
+                    )
                 else:
                     rows.append(texts + [""] * (width - len(texts)))
                     lines.append(line)
@@ -194,7 +224,10 @@ class WorkbookReader:
                 try:
                     arrays = {name: pa.array([row[index] for row in rows], pa.string()) for name, index in wanted}
                 except UnicodeEncodeError as error:
-                    raise FileProblem(f"{self._name}, rows {lines[0]:,} to {lines[-1]:,}: text that is not Unicode.") from error
+                    raise FileProblem(
+                        _("%(name)s, rows %(lines)s to %(lines_2)s: text that is not Unicode.")
+                        % {"name": self._name, "lines": f"{lines[0]:,}", "lines_2": f"{lines[-1]:,}"}
+                    ) from error
                 share = min(self._line / expected, 1.0) if expected > self._line else 0.5
                 yield Chunk(np.array(lines, dtype=np.int64), arrays, share, problems)
 

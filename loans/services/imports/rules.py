@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from loans.models.fields import FieldSpec
 from loans.services.imports.problems import ImportProblem
 
@@ -157,13 +159,23 @@ class Mapping:
         lines = []
         if unnamed:
             lines.append(
-                f"The mapping {self.name!r} says nothing about {_count(unnamed, 'column')} of {file_name}: "
-                f"{', '.join(map(repr, unnamed))}. "
-                "Name each in [fields], [applicant], [attributes] or [outcome], or in [ignored] with the reason why."
+                _(
+                    "The mapping %(name)s says nothing about %(unnamed)s of %(file_name)s: %(what)s. Name each in [fields], "
+                    "[applicant], [attributes] or [outcome], or in [ignored] with the reason why."
+                )
+                % {
+                    "name": f"{self.name!r}",
+                    "unnamed": _count(unnamed, _("column")),
+                    "file_name": file_name,
+                    "what": ", ".join(map(repr, unnamed)),
+                }
             )
         if absent:
             named = ", ".join(f"{rule.column!r} (for {rule.target})" for rule in absent)
-            lines.append(f"The file {file_name} lacks {_count(absent, 'column')} that the mapping {self.name!r} names: {named}.")
+            lines.append(
+                _("The file %(file_name)s lacks %(absent)s that the mapping %(name)s names: %(named)s.")
+                % {"file_name": file_name, "absent": _count(absent, _("column")), "name": f"{self.name!r}", "named": named}
+            )
         if lines:
             raise MappingProblem("\n".join(lines))
         return Fitted(

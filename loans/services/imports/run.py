@@ -10,6 +10,7 @@ from pathlib import Path
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from loans.models import ImportBatch, ImportRowError, RunState
 from loans.services import audit
@@ -66,14 +67,20 @@ def run_import(
         with Watch(batch, progress) as watch:
             _import(path, batch, mapping, open_since, synthetic, watch, problems)
     except (Cancelled, KeyboardInterrupt):
-        _end(batch, RunState.CANCELLED, "Cancelled; nothing was loaded", problems)
+        _end(batch, RunState.CANCELLED, _("Cancelled; nothing was loaded"), problems)
         raise
     except ImportProblem as problem:
         _end(batch, RunState.FAILED, str(problem), problem.problems)
         raise
     except Exception as error:
         # psycopg quotes the row that a constraint refused, and that may be personal: its class is enough here
-        _end(batch, RunState.FAILED, f"{type(error).__name__}; see the log of {timezone.now():%Y-%m-%d %H:%M} UTC", problems)
+        _end(
+            batch,
+            RunState.FAILED,
+            _("%(error)s; see the log of %(timezone)s UTC")
+            % {"error": type(error).__name__, "timezone": f"{timezone.now():%Y-%m-%d %H:%M}"},
+            problems,
+        )
         raise
     batch.refresh_from_db()
     return batch
@@ -103,7 +110,7 @@ def _begin(
         name = (original_name or path.name)[:255]
         batch = ImportBatch.objects.create(file_name=name, started_by=started_by, attempts=1, **facts, **running)
     elif not ImportBatch.objects.filter(pk=batch.pk, state=RunState.QUEUED).update(attempts=F("attempts") + 1, **facts, **running):
-        raise NotOurs(f"Import {batch.pk} is not waiting to be done.")
+        raise NotOurs(_("Import %(pk)s is not waiting to be done.") % {"pk": batch.pk})
     batch.refresh_from_db()
     return batch
 
@@ -113,7 +120,7 @@ def _sha256(path: Path, name: str | None) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise FileProblem(f"{name or path.name} can't be read: {error.strerror}.") from error
+        raise FileProblem(_("%(what)s can't be read: %(strerror)s.") % {"what": name or path.name, "strerror": error.strerror}) from error
 
 
 def _import(
@@ -172,11 +179,12 @@ def _read(reader: Reader, fitted: Fitted, validator: Validator, staging: Staging
 def _refuse_if_bad(batch: ImportBatch, counts: _Counts, problems: list[RowProblem], reader: Reader) -> None:
     ImportBatch.objects.filter(pk=batch.pk).update(rows_read=counts.read, rows_rejected=counts.rejected)
     if counts.read == 0:
-        raise FileProblem(f"{batch.file_name} has a header and no rows.")
+        raise FileProblem(_("%(file_name)s has a header and no rows.") % {"file_name": batch.file_name})
     if counts.rejected and (batch.strict or not counts.good):
-        why = "strict: one bad row is enough" if counts.good else "there is no good row"
+        why = _("strict: one bad row is enough") if counts.good else _("there is no good row")
         raise RowsRefused(
-            f"{counts.rejected:,} of {counts.read:,} rows of {batch.file_name} are bad; nothing was loaded ({why}).",
+            _("%(rejected)s of %(read)s rows of %(file_name)s are bad; nothing was loaded (%(why)s).")
+            % {"rejected": f"{counts.rejected:,}", "read": f"{counts.read:,}", "file_name": batch.file_name, "why": why},
             problems=problems,
             total=counts.problems,
             rows=counts.rejected,
@@ -194,7 +202,7 @@ def _load(
 ) -> None:
     now = timezone.now()
     since = staging.last_month() if open_since == LAST_MONTH else open_since and datetime.combine(open_since, time(), UTC)
-    staging.wait_for_turn(lambda: watch(READING, "Waiting for another import to finish"))
+    staging.wait_for_turn(lambda: watch(READING, _("Waiting for another import to finish")))
     staging.make_products()
     staging.make_definitions()
     loaded = opened = 0
@@ -202,14 +210,14 @@ def _load(
         loaded, opened = loaded + more, opened + more_open
         watch(READING + (1 - READING) * share, f"{loaded:,} applications loaded")
     if loaded:
-        watch(0.99, "Looking at what was loaded")
+        watch(0.99, _("Looking at what was loaded"))
         quality.refuse_if_impossible(batch)
     _store_problems(batch, problems)
     watch.stop()  # from here on this transaction holds the batch's row
     ours = ImportBatch.objects.filter(pk=batch.pk, state=RunState.RUNNING, attempts=batch.attempts).update(
         state=RunState.DONE,
         share_done=1.0,
-        step=f"Done: {loaded:,} loaded, {opened:,} of them open",
+        step=_("Done: %(loaded)s loaded, %(opened)s of them open") % {"loaded": f"{loaded:,}", "opened": f"{opened:,}"},
         finished_at=timezone.now(),
         lease_until=None,
         open_since=since and since.date(),
@@ -218,7 +226,7 @@ def _load(
         peak_memory_mb=peak_memory_mb(),
     )
     if not ours:
-        raise NotOurs(f"Import {batch.pk} was taken for dead or cancelled while it ran; nothing was loaded.")
+        raise NotOurs(_("Import %(pk)s was taken for dead or cancelled while it ran; nothing was loaded.") % {"pk": batch.pk})
     if opened:
         transaction.on_commit(wake_scoring)
     audit.record("import.loaded", actor=batch.started_by, subject=batch, sha256=batch.sha256, loaded=loaded, opened=opened)

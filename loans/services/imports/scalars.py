@@ -14,6 +14,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from loans.models.attribute import MAX_TEXT
 from loans.models.fields import APPLICATION_FIELDS, EARLIEST_YEAR, BadText, FieldSpec, clean_text
@@ -40,17 +41,17 @@ class BadValue(ValueError):
 def parse_number(text: str, decimal: str = ".") -> float:
     """A finite number; thousands separators and one currency sign are understood, nothing else beside it is."""
     if _NOT_FINITE.fullmatch(text):
-        raise BadValue("is not a finite number; leave the cell empty where nothing is known")
+        raise BadValue(_("is not a finite number; leave the cell empty where nothing is known"))
     if decimal == ",":
         text = text.replace(".", "\0").replace(",", ".").replace("\0", ",")
     bare = _CURRENCY.sub(r"\1", text, count=1)
     if _GROUPED.fullmatch(bare):
         bare = bare.replace(",", "")
     if not _PLAIN.fullmatch(bare) or not bare.isascii():
-        raise BadValue("is not a number")
+        raise BadValue(_("is not a number"))
     number = float(bare)
     if not math.isfinite(number):
-        raise BadValue("is too large for a number")
+        raise BadValue(_("is too large for a number"))
     return number
 
 
@@ -78,7 +79,7 @@ def parse_months(text: str, unit: str, decimal: str = ".") -> float:
         if bare is None:
             number = parse_number(text)  # says what is wrong with it; "-3" comes back negative
             if not math.isfinite(number * MONTHS_IN[unit[0]]):
-                raise BadValue("is too large for a number")
+                raise BadValue(_("is too large for a number"))
             return number if unit == "months" else float(round(number * MONTHS_IN[unit[0]]))
         sign, parts = bare.group(1), [(float(bare.group(2)), unit[0])]
         if unit == "months" and not sign:
@@ -101,20 +102,20 @@ def parse_moment(text: str, formats: tuple[str, ...], zone: str = "UTC", *, now:
         return _in_utc(found, zone)
     iso = None if any(pattern.startswith("%Y") for pattern in formats) else _ISO.fullmatch(text)
     if iso is None or not text.isascii():
-        raise BadValue("is not a date of the form " + " or ".join(formats or ("YYYY-MM-DD",)))
+        raise BadValue(_("is not a date of the form ") + " or ".join(formats or ("YYYY-MM-DD",)))
     day, clock, fraction, offset = iso.groups()
     try:
         digits = f".{fraction.ljust(6, '0')}" if fraction and clock.count(":") == 2 else ""
         return _in_utc(datetime.fromisoformat(f"{day}T{clock or '00:00'}{digits}{offset or ''}"), zone)
     except (ValueError, OverflowError):
-        raise BadValue("is a day or time that does not exist") from None
+        raise BadValue(_("is a day or time that does not exist")) from None
 
 
 def _in_utc(found: datetime, zone: str) -> datetime:
     try:
         return (found if found.tzinfo else found.replace(tzinfo=_zone(zone))).astimezone(UTC)
     except (OverflowError, ValueError):
-        raise BadValue("is a day or time that does not exist") from None
+        raise BadValue(_("is a day or time that does not exist")) from None
 
 
 @lru_cache(maxsize=16)
@@ -126,7 +127,7 @@ def check_day(day: date, *, earliest: int, latest: date | None) -> None:
     if day.year < earliest:
         raise BadValue(f"lies before {earliest}")
     if latest is not None and day > latest:
-        raise BadValue("lies in the future")
+        raise BadValue(_("lies in the future"))
 
 
 class Scalar:
@@ -154,7 +155,7 @@ class Scalar:
             return self.moment(text)
         if rule.kind == "boolean":
             if text.lower() not in _YES:
-                raise BadValue("is neither yes nor no" + self._known_values())
+                raise BadValue(_("is neither yes nor no") + self._known_values())
             return _YES[text.lower()]
         return self._text(text)
 
@@ -184,13 +185,13 @@ class Scalar:
         if rule.whole_number:
             whole = _WHOLE.fullmatch(text)
             if whole is None or not text.isascii():
-                raise BadValue("is not a whole number")
+                raise BadValue(_("is not a whole number"))
             text = whole.group(1)
         if rule.first:
             text = text[: rule.first]
         if rule.spec is not None and rule.spec.choices:
             if text.casefold() not in rule.spec.choices:
-                raise BadValue(f"is not one of {', '.join(rule.spec.choices)}" + self._known_values())
+                raise BadValue(_("is not one of %(choices)s") % {"choices": ", ".join(rule.spec.choices)} + self._known_values())
             return text.casefold()
         if rule.target == "fields.product":
             text = product_code(text)
@@ -207,7 +208,9 @@ class Scalar:
         if not self.rule.values:
             return ""
         names = list(self.rule.values)
-        return f", and the mapping's `values` know only {', '.join(map(repr, names[:8]))}" + (" …" if len(names) > 8 else "")
+        return _(", and the mapping's `values` know only %(what)s") % {"what": ", ".join(map(repr, names[:8]))} + (
+            " …" if len(names) > 8 else ""
+        )
 
 
 def clean(text: str) -> str:
@@ -218,29 +221,29 @@ def clean(text: str) -> str:
 
 
 def too_long(length: int, limit: int) -> str:
-    return f"is {length:,} characters long; at most {limit:,} are allowed"
+    return _("is %(length)s characters long; at most %(limit)s are allowed") % {"length": f"{length:,}", "limit": f"{limit:,}"}
 
 
 def product_code(text: str) -> str:
     code = text if _SLUG.fullmatch(text) else slugify(text)
     if not code:
-        raise BadValue("gives no product code: letters, digits, - and _ are needed")
+        raise BadValue(_("gives no product code: letters, digits, - and _ are needed"))
     return code.lower()
 
 
 def outside(number: float, spec: FieldSpec) -> str | None:
     """What is wrong with a number that does not keep a field's limits."""
     if spec.minimum is not None and number < spec.minimum:
-        return "is negative" if number < 0 and spec.minimum == 0 else f"is less than {spec.minimum:,g}"
+        return "is negative" if number < 0 and spec.minimum == 0 else _("is less than %(minimum)s") % {"minimum": f"{spec.minimum:,g}"}
     if spec.maximum is not None and number > spec.maximum:
-        return f"is more than {spec.maximum:,.0f}"
+        return _("is more than %(maximum)s") % {"maximum": f"{spec.maximum:,.0f}"}
     return None
 
 
 def constant(name: str, value: Any, options: FileOptions) -> Any:
     """A mapping's constant for a field, as the database takes it: float, int, str or datetime. Raises BadValue."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | date):
-        raise BadValue("must be text, a number or a date")
+        raise BadValue(_("must be text, a number or a date"))
     text = clean(value.isoformat() if isinstance(value, date) else str(value))
     if not text:
         raise BadValue("is empty")
@@ -252,6 +255,6 @@ def constant(name: str, value: Any, options: FileOptions) -> Any:
         if wrong:
             raise BadValue(wrong)
         if spec.kind == "count" and result != int(result):
-            raise BadValue("is not a whole number")
+            raise BadValue(_("is not a whole number"))
         return int(result) if spec.kind == "count" else result
     return result

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext, gettext_lazy
+
 from loans.models.attribute import DIRECTIONS, KINDS
 from loans.models.fields import APPLICANT_FIELDS, APPLICATION_FIELDS
 from loans.services.imports import draft_words as words
@@ -21,22 +23,22 @@ from loans.services.imports.mapping import PERSONAL_FIELDS
 IGNORED, ATTRIBUTE, OUTCOME, UNNAMED = "ignored", "attribute", "outcome", ""
 MINUS = "outcome.minus"
 OUTCOME_PARTS = {
-    "defaulted_on": "Day of the default",
-    "observed_on": "Day up to which it was watched",
-    "past_due_30_on": "First day 30 days late",
-    "loss": "Money lost",
-    "minus": "Recovered: taken off what was lost",
+    "defaulted_on": gettext_lazy("Day of the default"),
+    "observed_on": gettext_lazy("Day up to which it was watched"),
+    "past_due_30_on": gettext_lazy("First day 30 days late"),
+    "loss": gettext_lazy("Money lost"),
+    "minus": gettext_lazy("Recovered: taken off what was lost"),
 }
 UNITS = {
-    "": "as our unit",
+    "": gettext_lazy("as our unit"),
     "percent": "percent",
     "months": "months",
     "years": "years",
     "weeks": "weeks",
     "days": "days",
-    "date": "a date, counted up to the application",
+    "date": gettext_lazy("a date, counted up to the application"),
 }
-STATES = {"default": "defaulted", "repaid": "repaid", "": "not known yet"}
+STATES = {"default": "defaulted", "repaid": "repaid", "": gettext_lazy("not known yet")}
 _PERSONAL_NAMES = {name for names in words.APPLICANT_NAMES.values() for name in names}
 _FLAT = re.compile(r"[^a-z0-9]+")
 
@@ -110,10 +112,13 @@ def roles() -> list[tuple[str, list[tuple[str, str, str]]]]:
     people = [(f"applicant.{name}", spec.label, "format" if spec.kind == "date" else "") for name, spec in APPLICANT_FIELDS.items()]
     parts = [(f"outcome.{name}", label, "" if name in ("loss", "minus") else "format") for name, label in OUTCOME_PARTS.items()]
     return [
-        ("Not of use", [(IGNORED, "Ignored", "why"), (ATTRIBUTE, "A further column of ours", "attribute unit format")]),
-        ("Field of the application", fields),
+        (
+            gettext("Not of use"),
+            [(IGNORED, "Ignored", "why"), (ATTRIBUTE, gettext("A further column of ours"), gettext("attribute unit format"))],
+        ),
+        (gettext("Field of the application"), fields),
         ("Personal, encrypted", people),
-        ("How the loan ended", [(OUTCOME, "The outcome", ""), *parts]),
+        (gettext("How the loan ended"), [(OUTCOME, gettext("The outcome"), ""), *parts]),
     ]
 
 
@@ -251,8 +256,8 @@ def corrected(document: dict[str, Any], before: list[Line], given: list[Given]) 
     placed: set[str] = set()
     for line, new in changed:
         if new.role in placed:
-            notes.append(f"“{line.column}” was left out: another column has its place.")
-            new = Given(IGNORED, why=f"Its place ({new.role}) went to another column")
+            notes.append(gettext("“%(column)s” was left out: another column has its place.") % {"column": line.column})
+            new = Given(IGNORED, why=gettext("Its place (%(role)s) went to another column") % {"role": new.role})
         elif new.role not in (IGNORED, ATTRIBUTE, MINUS):
             placed.add(new.role)
             notes += _made_free(found, new.role)
@@ -310,14 +315,14 @@ def _made_free(document: dict[str, Any], role: str) -> list[str]:
         document["outcome"]["loss"] = {"minus": minus}
     else:
         document[table].pop(name)
-    document.setdefault("ignored", {})[column] = f"Its place ({role}) went to another column"
-    return [f"“{column}” gave its place to another column and is ignored now."]
+    document.setdefault("ignored", {})[column] = gettext("Its place (%(role)s) went to another column") % {"role": role}
+    return [gettext("“%(column)s” gave its place to another column and is ignored now.") % {"column": column}]
 
 
 def _put(document: dict[str, Any], line: Line, new: Given, old: dict[str, Any]) -> None:
     table, _, name = new.role.partition(".")
     if new.role == IGNORED:
-        document.setdefault("ignored", {})[line.column] = new.why.strip() or "Not needed."
+        document.setdefault("ignored", {})[line.column] = new.why.strip() or gettext("Not needed.")
         return
     if new.role == OUTCOME:
         document["outcome"] = {**old, "column": line.column, **_states(line, new), **document.get("outcome", {})}

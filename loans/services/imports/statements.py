@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from loans.models import OutcomeState, ScoringState, Status
 from loans.models.fields import APPLICATION_FIELDS
 from loans.services.imports.rules import Fitted
@@ -64,7 +66,7 @@ def _status(columns: dict[str, str], parameters: dict[str, Any]) -> str:
     if "outcome" not in columns:
         return f"'{Status.RECEIVED}'"
     submitted = "s.submitted_at" if "submitted_at" in columns else "%(submitted_at)s"
-    since = f" OR {submitted} >= %(open_since)s" if parameters["open_since"] is not None else ""
+    since = _(" OR %(submitted)s >= %%(open_since)s") % {"submitted": submitted} if parameters["open_since"] is not None else ""
     return f"CASE WHEN s.outcome IS NULL{since} THEN '{Status.RECEIVED}' ELSE '{Status.HISTORICAL}' END"
 
 

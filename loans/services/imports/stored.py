@@ -14,6 +14,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from loans.models import ImportUpload
 from loans.models.import_upload import folder
@@ -41,7 +42,10 @@ def keep(chunks: Iterable[bytes], *, file_name: str) -> tuple[str, int, str]:
                 file.write(chunk)
     except OSError as error:
         drop(path)
-        raise ImportProblem(f"{file_name} could not be stored: {error.strerror}. Nothing of it was kept; try again later.") from error
+        raise ImportProblem(
+            _("%(file_name)s could not be stored: %(strerror)s. Nothing of it was kept; try again later.")
+            % {"file_name": file_name, "strerror": error.strerror}
+        ) from error
     except BaseException:
         drop(path)
         raise

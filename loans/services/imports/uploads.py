@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from loans.models import ImportBatch, ImportUpload, RunState
 from loans.models.fields import BadText, clean_text
@@ -36,7 +37,7 @@ class HereAlready(ImportProblem):
     """The same bytes were uploaded by the same person and wait. upload: that one."""
 
     def __init__(self, upload: ImportUpload) -> None:
-        super().__init__(f"{upload.file_name} is here already; go on with it, or discard it first.")
+        super().__init__(gettext("%(file_name)s is here already; go on with it, or discard it first.") % {"file_name": upload.file_name})
         self.upload = upload
 
 
@@ -44,7 +45,9 @@ class UnderWay(ImportProblem):
     """This file is being imported, or was a moment ago. batch: that import, where it is still known."""
 
     def __init__(self, batch: ImportBatch | None) -> None:
-        super().__init__("This file is being imported already." if batch else "This file was imported, or discarded, meanwhile.")
+        super().__init__(
+            gettext("This file is being imported already.") if batch else gettext("This file was imported, or discarded, meanwhile.")
+        )
         self.batch = batch
 
 
@@ -52,7 +55,9 @@ def store(chunks: Iterator[bytes], *, file_name: str, by: Any) -> ImportUpload:
     """Keep a file and propose what its columns mean. Raises ImportProblem where it can't be one; then nothing of it stays."""
     file_name = _clean_name(file_name)
     if ImportUpload.objects.filter(uploaded_by=by).count() >= MOST_WAITING:
-        raise ImportProblem(f"{MOST_WAITING} files of yours wait already. Import or discard some of them first.")
+        raise ImportProblem(
+            gettext("%(most_waiting)s files of yours wait already. Import or discard some of them first.") % {"most_waiting": MOST_WAITING}
+        )
     stored_as, size, sha256 = stored.keep(chunks, file_name=file_name)
     upload = ImportUpload(stored_as=stored_as, file_name=file_name, size=size, sha256=sha256, uploaded_by=by)
     try:
@@ -84,14 +89,16 @@ def _look(upload: ImportUpload) -> None:
     upload.head = json.dumps({"rows": len(head.chunk), "columns": columns})
     for label, mapping in known_mappings():
         if _fits(mapping, head.header, upload.file_name):
-            upload.mapping, upload.mapping_from = mapping.text, f"The columns are those of {label}."
+            upload.mapping, upload.mapping_from = mapping.text, gettext("The columns are those of %(label)s.") % {"label": label}
             return
     proposal = draft.draft_from(head, file_name=upload.file_name)
     for name, note in proposal.notes.items():
         columns[name]["note"] = note
     upload.head = json.dumps({"rows": len(head.chunk), "columns": columns})
     upload.mapping = toml_of(proposal)
-    upload.mapping_from = f"Proposed from the names and values of {len(head.chunk):,} rows. Read every line."
+    upload.mapping_from = gettext("Proposed from the names and values of %(chunk)s rows. Read every line.") % {
+        "chunk": f"{len(head.chunk):,}"
+    }
 
 
 def _column_head(column: Column) -> dict[str, Any]:
@@ -115,12 +122,12 @@ def known_mappings() -> Iterator[tuple[str, Mapping]]:
         if name not in seen and text:
             seen.add(name)
             try:
-                yield f"“{name}”, as import {pk} used it", parse_mapping(text, name=name)
+                yield gettext("“%(name)s”, as import %(pk)s used it") % {"name": name, "pk": pk}, parse_mapping(text, name=name)
             except MappingProblem:
                 continue  # written for an older version
     for name in available_mappings():
         if name not in seen:
-            yield f"“{name}”, which comes along", load_mapping(name)
+            yield gettext("“%(name)s”, which comes along") % {"name": name}, load_mapping(name)
 
 
 def _fits(mapping: Mapping, header: tuple[str, ...], file_name: str) -> bool:
@@ -169,7 +176,7 @@ def confirm(upload: ImportUpload, *, by: Any, strict: bool, open_since: str = ""
         mapping = parse_mapping(locked.mapping, name=draft.mapping_name(locked.file_name))
         fitted = mapping.fit(header(locked), file_name=locked.file_name)
         if open_since and not fitted.has_time:
-            raise ImportProblem("Taking applications as undecided from a day on needs a column with the day of the application.")
+            raise ImportProblem(gettext("Taking applications as undecided from a day on needs a column with the day of the application."))
         batch = ImportBatch.objects.create(
             file_name=locked.file_name,
             sha256=locked.sha256,
@@ -192,14 +199,14 @@ def _since(text: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ImportProblem(f"A day is written like 2026-03-01, not {text!r}.") from None
+        raise ImportProblem(gettext("A day is written like 2026-03-01, not %(text)s.") % {"text": f"{text!r}"}) from None
 
 
 def run_upload(batch_id: int) -> ImportBatch | None:
     """Do a queued import; None where it is not to be had. Its end, good or bad, is on the row; after a good one the file goes."""
     upload = ImportUpload.objects.select_related("batch__started_by", "batch__branch").filter(batch_id=batch_id).first()
     if upload is None:
-        _fail_queued(batch_id, "The file is gone; nothing was loaded. Upload it again.")
+        _fail_queued(batch_id, gettext("The file is gone; nothing was loaded. Upload it again."))
         return None
     batch = upload.batch
     try:

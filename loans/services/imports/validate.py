@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.utils.translation import gettext, gettext_lazy
 
 from loans.models import Applicant
 from loans.models.applicant import INDEXED
@@ -25,9 +26,9 @@ from loans.services.imports.rules import AttributeRule, ColumnRule, Fitted, Outc
 KEPT_PROBLEMS = 1_000
 DIGEST_BYTES = 10
 REQUIRED = {
-    "external_reference": "is empty; every row needs its own reference",
-    "submitted_at": "is empty; every application needs its date",
-    "amount": "is empty; every application needs an amount",
+    "external_reference": gettext_lazy("is empty; every row needs its own reference"),
+    "submitted_at": gettext_lazy("is empty; every application needs its date"),
+    "amount": gettext_lazy("is empty; every application needs an amount"),
 }
 
 
@@ -203,7 +204,7 @@ class Validator:
         blank = None if outcome.blank_is_new else "immature"
         states = np.array([*meanings, blank], dtype=object)[codes]  # code -1 takes the last one
         unknown = np.flatnonzero((codes >= 0) & np.equal(states, None))
-        notes.take(rule, {int(row): "is an outcome that the mapping does not list" for row in unknown})
+        notes.take(rule, {int(row): gettext("is an outcome that the mapping does not list") for row in unknown})
         columns = {"outcome": pa.array(states, pa.string())}
         in_default, known = states == "default", ~np.equal(states, None)
         for name, rows in (("defaulted_on", in_default), ("observed_on", known), ("past_due_30_on", known)):
@@ -212,7 +213,7 @@ class Validator:
                 found = self._where(dated, chunk, rows)
                 if submitted is not None:
                     early = (found.ordinal > 0) & (submitted > 0) & (found.ordinal < submitted)
-                    found.bad |= {int(row): "lies before the application" for row in np.flatnonzero(early)}
+                    found.bad |= {int(row): gettext("lies before the application") for row in np.flatnonzero(early)}
                 notes.take(dated, found.bad)
                 columns[name] = found.values
         if outcome.loss:

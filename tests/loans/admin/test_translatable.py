@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -84,3 +85,118 @@ def test_labels_of_lists_are_lazy():
             if text and not isinstance(text, Promise):
                 plain.append(f"{model_admin.__class__.__name__}.{name}: {text}")
     assert plain == []
+
+
+# What is spoken in Python: three words or more, outside of gettext, of what ends on a page, in an answer or in a letter.
+FLOORS = ("admin", "queries", "services")
+# Read by whoever runs the desk, on a terminal, in a log or in a file of TOML; or words to recognise a lender's columns by.
+OPERATORS = {
+    "apart", "archiving", "audit", "backup", "demo", "demo_users", "draft_text", "draft_words", "erasure", "health", "heartbeats",
+    "index_rotation", "json_log", "key_rotation", "metrics", "parquet_files", "partitions", "sweeping", "throttling", "valid_scores",
+    "wakeups", "webhook_http",
+}  # fmt: skip
+GETTEXT = {"gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "pgettext", "pgettext_lazy"}
+LOGS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+UNSAID = {
+    "execute",
+    "raw",
+    "_run",
+    "compile",
+    "ValueError",
+    "TypeError",
+    "RuntimeError",
+    "ImproperlyConfigured",
+    "InvalidScore",
+    "AssertionError",
+    "LookupError",
+    "KeyError",
+}
+CODE = re.compile(
+    r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|CREATE|ALTER|LOCK|WHERE|JOIN|COPY|VALUES|RETURNING|CONSTRAINT)\b|://|__|\[ns|nextval\(|concat_ws"
+    r"|[{<][a-z]+[ >]|[a-z]\.[a-z_]+\b|^--|^(attachment;|default-src|text/csv)|^[a-z_]+(, [a-z_]+)+$"
+)
+SOURCES = [
+    path
+    for floor in FLOORS
+    for path in sorted((Path(settings.BASE_DIR) / "loans" / floor).rglob("*.py"))
+    if path.stem not in OPERATORS
+]  # fmt: skip
+
+
+# By these words a sentence is known again that was stored before.
+MARKS = {"cleared cases; a model takes", "An edited version:"}
+
+
+class Spoken(ast.NodeVisitor):
+    """Collects sentences that no translation finds. Keys, comparisons, docstrings, SQL, logs and errors for programmers are none."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.found: list[tuple[int, str]] = []
+        imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "django.utils.translation"]
+        self.silent = GETTEXT | UNSAID | {each.asname for node in imports for each in node.names if each.asname}
+        self.visit(tree)
+
+    def visit_Call(self, node):
+        name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+        if name in self.silent or name in LOGS and getattr(getattr(node.func, "value", None), "id", "") == "logger":
+            return
+        self.generic_visit(node)
+
+    def visit_Expr(self, node):
+        if not isinstance(node.value, ast.Constant):
+            self.generic_visit(node)
+
+    def visit_Compare(self, node):
+        return
+
+    def visit_Subscript(self, node):
+        self.visit(node.value)
+
+    def visit_Dict(self, node):
+        for value in node.values:
+            self.visit(value)
+
+    def visit_AnnAssign(self, node):
+        if node.value:
+            self.visit(node.value)
+
+    def visit_arg(self, node):
+        return
+
+    def visit_JoinedStr(self, node):
+        self._hear(node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values))
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                self.visit(part.value)
+
+    def visit_Constant(self, node):
+        if isinstance(node.value, str):
+            self._hear(node.lineno, node.value)
+
+    def _hear(self, line, text):
+        if (
+            text not in MARKS
+            and len(words(text)) >= 3
+            and re.search(r"[a-z,;:.)}’'] [A-Za-z({“]", text)
+            and not CODE.search(text.replace("{}", ""))
+        ):
+            self.found.append((line, text))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_no_sentence_of_the_code_is_outside_of_gettext(path):
+    found = Spoken(ast.parse(path.read_text())).found
+    assert found == [], "say it through gettext: _(“…%(name)s…”) % {“name”: …}"
+
+
+def test_the_listener_hears_sentences():
+    source = '''
+from django.utils.translation import gettext as _
+def say(name, logger):
+    """This is no sentence of the desk."""
+    logger.warning("Nobody but the log hears this")
+    if name == "one that is compared":
+        raise ValueError("for the programmer only, not for people")
+    return [_("This one is translated"), f"{name} waits for a person", {"a key of words": "It is here already."}]
+'''
+    assert [text for _, text in Spoken(ast.parse(source)).found] == ["{} waits for a person", "It is here already."]
