@@ -111,6 +111,9 @@ if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
 DATABASES["default"].update(CONN_MAX_AGE=env.int("DATABASE_CONN_MAX_AGE", default=60), CONN_HEALTH_CHECKS=True)
 # A database that hangs must not hang every worker with it.
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+# What every submission sends stays prepared on its connection (loans/models/statements.py); not behind a pooler that shares connections
+# by transaction and does not know of it.
+DATABASES["default"]["OPTIONS"].setdefault("prepare_threshold", 0 if env.bool("DATABASE_PREPARED", default=True) else None)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL")

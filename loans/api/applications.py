@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
+from loans.api import shown
 from loans.api.amounts import AmountRangeSerializer
 from loans.api.attributes import AttributesField
 from loans.api.base import DeskView
@@ -225,7 +226,8 @@ def represented(application: LoanApplication, context: dict[str, Any]) -> dict[s
         serializer = _held.serializer = ApplicationSerializer()
     serializer._context = context
     try:
-        return serializer.to_representation(application)
+        data = shown.represented(serializer, application, context["request"])
+        return {name: None if value == "" else value for name, value in data.items()}
     finally:
         serializer._context = {}
 

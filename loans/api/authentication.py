@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -15,6 +15,7 @@ from rest_framework.request import Request
 
 from loans.models import ApiKey, OfficerProfile
 from loans.models.api_key import PREFIX, digest_of
+from loans.models.statements import first_row
 
 USED_EVERY = timedelta(minutes=1)
 
@@ -58,9 +59,7 @@ _FIND = f"""
 
 def _key_of(digest: str) -> ApiKey | None:
     """The valid key with this digest, in one query instead of five. Its user holds his permissions as Django's backend would cache them."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND, [digest])
-        row = cursor.fetchone()
+    row = first_row(_FIND, [digest], checks=True)
     if row is None:
         return None
     user_model, at, to = get_user_model(), len(_KEY), len(_KEY) + len(_USER)

@@ -17,13 +17,14 @@ from django.utils import timezone
 
 def prepared(instance: models.Model, without: Mapping[str, Any] | frozenset[str] = frozenset()) -> dict[str, Any]:
     """{column: value for psycopg} of an unsaved row: neither its automatic key, nor what the database fills in, nor `without`."""
-    values, here = {}, instance.__dict__
+    values, here, own = {}, instance.__dict__, connections[DEFAULT_DB_ALIAS]
     for attname, column, field in _columns(type(instance)):
         if attname in without:
             continue
         value = here[attname] if field is None else field.pre_save(instance, add=True)
         if value.__class__ is not DatabaseDefault:
-            values[column] = value if field is None else field.get_db_prep_save(value, connection)
+            # What a Decimal or "missing" is prepared to is itself; asking connection and field for it costs more than sending it.
+            values[column] = value if field is None or value is None or value.__class__ is Decimal else field.get_db_prep_save(value, own)
     return values
 
 
@@ -110,6 +111,11 @@ def stencil(model: type[models.Model], **same: Any) -> Callable[[dict[str, Any],
 def insert(instance: models.Model, **sql: str) -> tuple[str, list[Any]]:
     """("INSERT INTO … VALUES …", parameters). sql: {attname: expression} in place of the instance's own values."""
     values = prepared(instance, sql)
-    columns = ", ".join(f'"{name}"' for name in (*values, *sql))
-    places = ", ".join([*["%s"] * len(values), *sql.values()])
-    return f'INSERT INTO "{instance._meta.db_table}" ({columns}) VALUES ({places})', list(values.values())  # noqa: S608 - our own names
+    return _insert(type(instance), tuple(values), tuple(sql.items())), list(values.values())
+
+
+@functools.lru_cache(256)
+def _insert(model: type[models.Model], names: tuple[str, ...], sql: tuple[tuple[str, str], ...]) -> str:
+    columns = ", ".join(f'"{name}"' for name in (*names, *dict(sql)))
+    places = ", ".join([*["%s"] * len(names), *dict(sql).values()])
+    return f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ({places})'  # noqa: S608 - our own names

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
-
 from loans.models import AttributeDefinition, KnockOutRule, LoanProduct, ModelKind, ModelState, ModelVersion, Policy
+from loans.models.statements import first_row
 
 _STAMP = "concat_ws(':', id, xmin, ctid)"
 _ALL = f"SELECT string_agg({_STAMP}, ',' ORDER BY id) FROM"
@@ -46,9 +45,7 @@ _reading = threading.Lock()
 
 
 def in_force() -> InForce:
-    with connection.cursor() as cursor:
-        cursor.execute(_STAMPS)
-        models, policy, rules, attributes, products, webhooks = cursor.fetchone()
+    models, policy, rules, attributes, products, webhooks = first_row(_STAMPS)
     return InForce(
         champions={version.kind: version for version in _read("models", models, _versions)},
         policy=_read("policy", policy, lambda: Policy.objects.get(pk=int(policy.partition(":")[0])) if policy else None),

@@ -29,6 +29,7 @@ from loans.models import (
 )
 from loans.models.rows import copy_rows, insert, stencil
 from loans.models.scope import branch_of
+from loans.models.statements import first_row
 from loans.services.wakeups import wake_scoring
 
 TRIES = 5
@@ -159,12 +160,11 @@ def store(ready: Ready, prediction: Prediction | None = None, snapshot: dict[str
         wanted += ["score.id", "score.created_at"]
     try:
         # Inside a caller's transaction a clash must not end that.
-        with transaction.atomic() if connection.in_atomic_block else nullcontext(), connection.cursor() as cursor:
-            cursor.execute(
+        with transaction.atomic() if connection.in_atomic_block else nullcontext():
+            row = first_row(
                 f"WITH {ctes} SELECT {', '.join(wanted)} FROM {', '.join(tables)}",  # noqa: S608 - names of our own
                 [value for _, _, values in parts for value in values],
             )
-            row = cursor.fetchone()
     except IntegrityError as error:
         if "external_reference" in (error.__cause__.diag.constraint_name or ""):
             raise DuplicateReference(
