@@ -50,7 +50,7 @@ class RolesMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         # An API key has no session; nor does a health check.
-        if request.session.get("_auth_user_id") and request.user.is_authenticated:
+        if hasattr(request, "session") and request.session.get("_auth_user_id") and request.user.is_authenticated:
             known, now = request.session.get(logins.ROLES), logins.roles_of(request.user)
             if known is not None and known != now:
                 logout(request)

@@ -41,7 +41,9 @@ def submit(fields: dict[str, Any], *, submitted_by: Any, assess: bool = False) -
     """Store one application and its score. As `intake.submit`, whose exceptions it raises. assess: for fraud as well, here and now."""
     digest = suspects.digest_of(fields)
     now = in_force()
-    ready = intake.prepare(fields, submitted_by=submitted_by, known=intake.Known(now.products, now.attributes))
+    ready = intake.prepare(
+        fields, submitted_by=submitted_by, known=intake.Known(now.products, now.attributes, intake.Moulds.for_one(submitted_by))
+    )
     if suspects.suspected(digest):
         logger.warning("An application took its process down when it was scored at once: it is left to the workers.")
         received = intake.store(ready)
@@ -90,21 +92,21 @@ def _score(application: Any, now: InForce) -> tuple[Prediction, dict[str, Any]] 
     terms = policy.of(now.policy, now.rules)
     advised = terms.advise(one.probability, facts_of_one(application))
     grade, points = model.grade_one(one.probability), model.points_one(one.log_odds)
-    prediction = Prediction(
-        model_version=version,
-        kind=ModelKind.DEFAULT_RISK,
-        probability=one.probability,
-        log_odds=one.log_odds,
-        baseline=one.baseline,
-        baseline_kind=model.baseline.kind,
-        grade=grade,
-        points=points,
-        contributions=dict(zip(model.schema.names, one.contributions, strict=True)),
-        reasons=reasons.for_one(model, one, plain, now.attributes.values()),
-        advice=advised.advice,
-        knock_outs=advised.knock_outs,
-        policy_id=terms.policy.pk,
-    )
+    said = {
+        "kind": ModelKind.DEFAULT_RISK,
+        "probability": one.probability,
+        "log_odds": one.log_odds,
+        "baseline": one.baseline,
+        "baseline_kind": model.baseline.kind,
+        "grade": grade,
+        "points": points,
+        "contributions": dict(zip(model.schema.names, one.contributions, strict=True)),
+        "reasons": reasons.for_one(model, one, plain, now.attributes.values()),
+        "advice": advised.advice,
+        "knock_outs": advised.knock_outs,
+        "policy_id": terms.policy.pk,
+    }
+    prediction = intake.mould(Prediction)(said, {"model_version": version})
     return prediction, plain
 
 

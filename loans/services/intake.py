@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -53,6 +54,9 @@ class Received:
     job: ScoringJob
 
 
+mould = functools.cache(stencil)
+
+
 @dataclass(frozen=True)
 class Moulds:
     """What makes the rows of one submitter: `loans.models.rows.stencil`."""
@@ -64,6 +68,13 @@ class Moulds:
     def of(cls, submitted_by: Any) -> Moulds:
         owned = {"reference_scope": reference_scope(submitted_by), "submitted_by": submitted_by, "branch_id": branch_of(submitted_by)}
         return cls(stencil(LoanApplication, **owned), stencil(Applicant))
+
+    @classmethod
+    def for_one(cls, submitted_by: Any) -> Moulds:
+        """The same, from moulds that are kept for good: nothing of a submitter is in them."""
+        owned = {"reference_scope": reference_scope(submitted_by), "branch_id": branch_of(submitted_by)}
+        made = mould(LoanApplication)
+        return cls(lambda values, rows: made(values | owned, {**rows, "submitted_by": submitted_by}), mould(Applicant))
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,8 @@ def store(ready: Ready, prediction: Prediction | None = None, snapshot: dict[str
     """
     application, person = ready.application, ready.applicant
     scored = prediction is not None
-    job = ScoringJob(application=application, state=ScoringState.DONE if scored else ScoringState.PENDING, attempts=1 if scored else 0)
+    state = {"state": ScoringState.DONE if scored else ScoringState.PENDING, "attempts": 1 if scored else 0}
+    job = mould(ScoringJob)(state, {"application": application})
     new = "(SELECT id FROM app)"
     parts: list[tuple[str, str, list[Any]]] = []
     if person is not None:
@@ -151,7 +163,7 @@ def store(ready: Ready, prediction: Prediction | None = None, snapshot: dict[str
     if scored:
         its_job = "(SELECT id FROM job)"
         parts.append(("score", *insert(prediction, application_id=new, scoring_job_id=its_job)))
-        parts.append(("rest", *insert(FeatureSnapshot(values=snapshot), application_id=new, scoring_job_id=its_job)))
+        parts.append(("rest", *insert(mould(FeatureSnapshot)({"values": snapshot}, {}), application_id=new, scoring_job_id=its_job)))
     returned = {"job": "id, created_at, due_at, finished_at", "score": "id, created_at", "own": "1", "rest": "1"}
     ctes = ", ".join(f"{name} AS ({statement} RETURNING {returned.get(name, 'id')})" for name, statement, _ in parts)
     wanted = ["app.id", "person.id" if person is not None else "NULL", "job.id", "job.created_at", "job.due_at", "job.finished_at"]

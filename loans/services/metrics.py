@@ -6,6 +6,7 @@ have few values: an address counts under its name in the URL map, never as it wa
 
 from __future__ import annotations
 
+import functools
 import os
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -21,8 +22,14 @@ METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
 
 
 def answered(view: str, method: str, status: int, seconds: float) -> None:
-    REQUESTS.labels(view, method if method in METHODS else "other", str(status)).inc()
-    SECONDS.labels(view).observe(seconds)
+    count, times = _counted(view, method if method in METHODS else "other", status)
+    count.inc()
+    times.observe(seconds)
+
+
+@functools.lru_cache(4_096)
+def _counted(view: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(view, method, str(status)), SECONDS.labels(view)
 
 
 def text() -> str:

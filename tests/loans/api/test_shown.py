@@ -71,3 +71,11 @@ def test_a_scored_submission_costs_three_statements(api, artifacts):
         assert api.post(f"{URL}?wait=1", FULL).json()["prediction"]
     sent = [each["sql"].split()[0] for each in captured if "SAVEPOINT" not in each["sql"]]
     assert sent == ["SELECT", "SELECT", "WITH"], sent  # the key with its user, what is in force, all rows
+
+
+def test_a_request_with_a_key_has_no_session_and_is_told_the_same_policy(api, sender, settings):
+    by_key, page = api.get(URL), api.client.get("/admin/login/", headers={"authorization": ""})
+    assert by_key["Content-Security-Policy"] == page["Content-Security-Policy"]
+    assert not hasattr(by_key.wsgi_request, "session") and hasattr(page.wsgi_request, "session")
+    docs = [api.client.get("/api/docs/", headers=headers)["Content-Security-Policy"] for headers in ({}, {"authorization": ""})]
+    assert docs[0] == docs[1]
