@@ -11,7 +11,7 @@ from pathlib import Path
 from loans.services import suspects  # before any fork: its memory is shared between the processes
 
 bind = os.environ.get("BIND", f"127.0.0.1:{os.environ.get('PORT', '8000')}")
-# Threads, since requests wait for the database and not for the processor: scoring is done by the workers, not here.
+# Threads, since most requests wait for the database and not for the processor.
 worker_class = "gthread"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("WEB_THREADS", "4"))

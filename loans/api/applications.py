@@ -145,14 +145,17 @@ def _text(field: TextField) -> Callable[[Any], str]:
 def _number(field: CountField | RatioField) -> Callable[[Any], float]:
     """Its `to_internal_value`; at sight for what is of its type and within its limits."""
     read, low, high = field.to_internal_value, field.spec.minimum, field.spec.maximum
-    kind = int if isinstance(field, CountField) else float
     if low is None or high is None:
         return read
 
-    def number(data: Any) -> float:
-        return data if data.__class__ is kind and low <= data <= high else read(data)
+    def ratio(data: Any) -> float:
+        return data if data.__class__ is float and low <= data <= high else read(data)
 
-    return number
+    def count(data: Any) -> int:
+        whole = data.__class__ is int or (data.__class__ is float and data.is_integer())
+        return int(data) if whole and low <= data <= high else read(data)
+
+    return count if isinstance(field, CountField) else ratio
 
 
 ApplicantSerializer = _made(

@@ -1,4 +1,4 @@
-"""Applications that were being scored within their request when its process died: sent again, they are left to the workers.
+"""What was being scored within a request when its process died, an application or a batch: sent again, it is left to the workers.
 
 A worker's attempts are counted in the database. A request that takes its process down has stored nothing yet, and its sender sends it
 again: it would kill one process of the site after the other, for ever. So a thread notes in memory that all processes of the site share

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from datetime import timedelta
 from decimal import Decimal
@@ -219,6 +220,33 @@ def test_what_took_a_process_down_left_nothing_half_done_and_waits_the_next_time
     assert suspects.died(3) == 1
     submit(simple)
     assert not Prediction.objects.exists() and ScoringJob.objects.filter(state="pending").count() == 25
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_batches_at_the_same_time_the_second_sees_the_first(simple, monkeypatch):
+    honest, reached = assessed._flag, threading.Event()
+
+    def slow(*values):
+        honest(*values)
+        if threading.current_thread().name == "first":
+            reached.set()
+            time.sleep(0.4)
+
+    def first():
+        try:
+            submit([each | {"applicant": {"email": f"{number}@example.org"}} for number, each in enumerate(simple)])
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(assessed, "_flag", slow)
+    thread = threading.Thread(target=first, name="first")
+    thread.start()
+    assert reached.wait(20), "it is assessed and not committed"
+    later = [each | {"external_reference": f"L-{number}"} for number, each in enumerate(simple)]
+    received = submit([each | {"applicant": {"email": f"{number}@example.org"}} for number, each in enumerate(later)])
+    thread.join()
+    for each in received:
+        assert FraudAssessment.objects.get(pk=each.application.pk).findings()[0]["component_size"] == 1
 
 
 def _submit_until_killed(made: list[dict[str, Any]], tell: int) -> None:
