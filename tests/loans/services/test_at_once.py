@@ -121,6 +121,7 @@ def site():
 
 def test_what_took_a_process_of_the_site_down_waits_like_any_other_the_next_time(desk, site, monkeypatch):
     monkeypatch.setattr(at_once, "_scored_and_stored", lambda ready, now, assess: os._exit(9))
+    at_once.in_force()  # what the child sends over this connection is prepared on it already
     child = os.fork()
     if child == 0:
         at_once.submit(FIELDS, submitted_by=desk)
