@@ -13,7 +13,6 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from loans.api import shown
@@ -295,8 +294,7 @@ class ApplicationList(DeskView):
         application.latest_amount, application.latest_segment = received.amount, received.segment
         application.latest_fraud = fraud_of(application, request.user) if waits else None
         data = represented(application, self.get_serializer_context())
-        location = reverse("api:application", kwargs={"pk": application.pk}, request=request)
-        return Answer(201, data, location, [application.pk])
+        return Answer(201, data, data["url"], [application.pk])
 
     @staticmethod
     def _waits(request: Request) -> bool:

@@ -32,6 +32,14 @@ class DeskView(GenericAPIView):
     schema = DeskSchema()
     http_method_names = ("get", "head", "post")  # OPTIONS would describe the views a second time, and worse than the schema
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple:
+        """Nearly everybody takes anything or JSON; who asks for something else is heard out by the rules."""
+        first, asked = self.renderer_classes[0], request.META.get("HTTP_ACCEPT", "*/*")
+        by_name = self.format_kwarg or api_settings.URL_FORMAT_OVERRIDE in request.query_params
+        if asked in ("*/*", "application/json") and first.media_type == "application/json" and not by_name:
+            return first(), first.media_type
+        return super().perform_content_negotiation(request, force)
+
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         super().initial(request, *args, **kwargs)
         unknown = set(request.query_params) - self._known(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def in_force() -> Terms:
 
 def of(policy: Policy | None, rules: list[KnockOutRule]) -> Terms:
     """The terms of a policy and rules that were read already."""
-    return Terms(policy=policy or fallback(), rules=rules, words=rules_in_words(rules))
+    return Terms(policy=policy or _FALLBACK(), rules=rules, words=rules_in_words(rules))
 
 
 def fallback() -> Policy:
@@ -73,6 +74,9 @@ def fallback() -> Policy:
         loss_given_default=ProfitTerms().loss_given_default,
         reason=_("No policy is written yet: approval is advised where a loan is expected to earn more than it loses."),
     )
+
+
+_FALLBACK = functools.cache(fallback)
 
 
 def profit_terms() -> ProfitTerms:
