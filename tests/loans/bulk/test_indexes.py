@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from loans.models import AuditEvent, LoanApplication, Prediction, ScoringJob, months
 from loans.queries import monitoring_desk
+from loans.queries.fraud_links import link_matrix
 from loans.services import audit, scoring
 from tests.factories import make_champion, make_pending
 from tests.loans.partitions.conftest import OLD, make_partitions, note_old, score_old, seal
@@ -121,6 +122,10 @@ def large(desk) -> None:
             _multiply(cursor, "loans_scoringjob", id=job, application_id=app, state="'done'", created_at=day)
             _multiply(cursor, "loans_prediction", id=job, scoring_job_id=job, application_id=app, created_at=day)
             _multiply(cursor, "loans_featuresnapshot", scoring_job_id=job, application_id=app, created_at=day)
+            cursor.execute(
+                f"INSERT INTO loans_applicationlink (application_id, kind, digest, submitted_at)"
+                f" SELECT {app}, 0, decode(md5(g::text), 'hex'), {day} FROM generate_series(1, {REAL}) g"
+            )
             _multiply(cursor, "loans_auditevent", id=job, at=day, subject_type="'loanapplication'", subject_id=f"({app})::text")
         cursor.execute("SET LOCAL session_replication_role = 'origin'")
         cursor.execute("ANALYZE")
@@ -171,20 +176,24 @@ def test_a_date_leaves_out_the_months_that_can_not_have_it(large, desk):
     assert this not in months(f"/api/v1/predictions/?created_before={OLD + timedelta(days=60):%Y-%m-%d}", "loans_prediction")
 
 
-def test_single_rows_are_found_by_the_index(large, desk):
+def test_single_rows_and_links_are_found_by_the_index(large, desk, partial):
     job, event, prediction = (model.objects.latest("pk").pk for model in (ScoringJob, AuditEvent, Prediction))
     since = timezone.now() - timedelta(days=7)
+    linked = list(LoanApplication.objects.order_by("-pk").values_list("pk", flat=True)[:20])
     with CaptureQueriesContext(connection) as seen:
         ScoringJob.objects.filter(pk=job).first()
         AuditEvent.objects.filter(pk=event).first()
         Prediction.objects.filter(pk=prediction).first()
         scoring.score_pending(limit=500)
+        link_matrix(linked)
         monitoring_desk.jobs(since.date(), timezone.now().date())
     with connection.cursor() as cursor:
         for sql in (query["sql"] for query in seen.captured_queries):
             if not sql.lstrip().startswith(("SELECT", "WITH", "UPDATE")) or not any(table in sql for table in GROWING):
                 continue
             plan = _plan(cursor, sql)
+            if "loans_applicationlink" in sql:
+                assert not list(_read_whole(plan, partial, limited=False)), f"{sql}\n{json.dumps(plan, indent=1)}"
             scans = {
                 node["Relation Name"]
                 for node in _nodes(plan)
