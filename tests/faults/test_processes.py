@@ -94,6 +94,30 @@ def test_an_application_that_kills_the_site_which_scores_it_at_once_goes_to_a_pe
     assert json.loads(caller.post("/api/v1/applications/?wait=1", next(iter(bodies(1, "C"))))[1])["prediction"] is not None
 
 
+def test_a_batch_that_kills_the_site_which_scores_it_goes_to_the_workers(open_desk):
+    from django.contrib.auth.models import User
+
+    from loans.models import ApiKey
+
+    desk = open_desk(FAULTS_POISON="1", SCORING_LEASE_SECONDS="2")
+    desk.fill()
+    with desk.orm():
+        key = ApiKey.issue(user=User.objects.create_user("sender"), name="faults", scopes=("submit", "read"))[1]
+    desk.start("web", "worker", "sweeper")
+    wait_until(desk.serves, 60, "the site")
+    caller = Caller(lambda: desk.port, key)
+    rows = [*bodies(30, "B")]
+    rows[7] |= {"external_reference": "POISON-1"}
+    answers = []
+    while not answers or answers[-1][0] != 200:
+        assert len(answers) < 5, answers
+        answers.append(caller.post("/api/v1/applications/batch/", {"applications": rows}))
+        time.sleep(1)
+    assert len(answers) == 2, "one process is lost to it, and no other"
+    desk.settle(submitted=30, to_person=1)
+    assert _job_of(desk, "POISON-1") == ("failed", 5, "needs_review")
+
+
 def test_poison_and_a_score_that_never_comes_back_where_only_the_sweeper_scores(open_desk):
     desk = open_desk(FAULTS_POISON="1", FAULTS_HANG="1", SCORING_LEASE_SECONDS="1", BROKER_AWAY_SECONDS="0")
     desk.fill()

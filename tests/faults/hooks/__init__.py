@@ -25,11 +25,12 @@ class Hooks(AppConfig):
     label = "faults"
 
     def ready(self) -> None:
-        from loans.services import at_once, scoring
+        from loans.services import at_once, batch, scoring
 
         if os.environ.get("FAULTS_POISON"):
             _before(scoring, "_score_claims", lambda claims: _die_of_poison(claims))
             _before(at_once, "_score", lambda application: _die_of(application.external_reference))
+            _before(batch, "held", lambda rows: [_die_of(row.external_reference) for row in rows])
         if os.environ.get("FAULTS_HANG"):
             from loans.tasks.scoring import score_pending
 
@@ -38,6 +39,7 @@ class Hooks(AppConfig):
         if seconds := float(os.environ.get("FAULTS_SLOW", "0")):
             _before(scoring, "_score_claims", lambda claims: time.sleep(seconds))
             _before(at_once, "_score", lambda application: time.sleep(seconds))
+            _before(batch, "held", lambda rows: time.sleep(seconds))
         if os.environ.get("FAULTS_FEW_RUNGS"):
             _climb_two_rungs()
         if ahead := float(os.environ.get("FAULTS_CLOCK_AHEAD", "0")):
