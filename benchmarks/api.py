@@ -1,7 +1,6 @@
 """The API beside the plain alternative, both under gunicorn with as many workers, on the same PostgreSQL, in alternating rounds.
 
-`python -m benchmarks.api` starts servers of its own in a temporary folder and writes build/bench/api.json (`--single`: shows the first
-two figures alone and writes nothing):
+`python -m benchmarks.api` starts servers of its own in a temporary folder and writes build/bench/api.json:
 
 api.vs_flask              requests a second of `POST applications/?wait=1` (login by key, validation of 22 fields, encrypted storage,
                           prediction, reasons, policy) over those of Flask with a logistic regression: the median of the rounds' ratios

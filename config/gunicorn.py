@@ -65,9 +65,6 @@ def post_worker_init(worker: object) -> None:
                 registry.champion()
             finally:
                 connections.close_all()
-            # What was loaded stays: the collector need not look at a million objects of libraries again and again.
-            gc.collect()
-            gc.freeze()
         except Exception as error:  # no model yet, or no database: the first request that needs one says so
             import logging
 
