@@ -11,12 +11,12 @@ EVERY_FAULT = ("kill worker", "broker emptied", "restart database", "kill sweepe
     ("applications", "faults"),
     [
         # each process that must start again costs seconds: the default suite keeps one of them and both servers
-        pytest.param(600, ("broker emptied", "kill worker child", "restart database"), id="some"),
+        pytest.param(1_200, ("kill worker child", "broker emptied", "restart database"), id="some"),
         pytest.param(2_000, EVERY_FAULT, id="every fault", marks=pytest.mark.faults),
     ],
 )
 def test_every_application_is_scored_exactly_once_whatever_dies(open_desk, applications, faults) -> None:
-    desk = open_desk(SCORING_LEASE_SECONDS="2")
+    desk = open_desk(SCORING_LEASE_SECONDS="2", SCORING_BATCH_SIZE="50")
     desk.fill(applications=applications)
     desk.start("worker", "sweeper")
     for fault in faults:
