@@ -35,9 +35,9 @@ _APPLICATIONS = """
         annual_income, debt_to_income, employment_status, employment_months, home_ownership, region, credit_score, inquiries_6m, attributes,
         applicant_id, status, branch_id, synthetic, created_at, default_probability, grade, segment)
     SELECT 'BENCH-' || lpad(i::text, 8, '0'), now() - interval '25 days' - (%(n)s - i) * interval '70 seconds',
-        (SELECT min(id) FROM loans_loanproduct) + i %% 5, 'online', 1000 + (i * 7919) %% 40000, 12 * (1 + i %% 6),
-        (ARRAY['car', 'debt_consolidation', 'home_improvement'])[1 + i %% 3], '', 20000 + (i * 104729) %% 90000, random() / 2,
-        'employed', i %% 300, 'rent', 'R' || i %% 40, 500 + (i * 31) %% 350, i %% 6, '{}', %(first)s + i,
+        (SELECT min(id) FROM loans_loanproduct) + i %% 5, 'online', 1000 + (i::bigint * 7919) %% 40000, 12 * (1 + i %% 6),
+        (ARRAY['car', 'debt_consolidation', 'home_improvement'])[1 + i %% 3], '', 20000 + (i::bigint * 104729) %% 90000, random() / 2,
+        'employed', i %% 300, 'rent', 'R' || i %% 40, 500 + (i::bigint * 31) %% 350, i %% 6, '{}', %(first)s + i,
         CASE WHEN i < %(n)s * 0.9 THEN 'historical' ELSE (ARRAY['open', 'open', 'open', 'needs_review', 'referred'])[1 + i %% 5] END,
         CASE WHEN i %% 2 = 0 THEN (SELECT min(id) FROM loans_branch) + i %% %(branches)s END, true, now(),
         CASE WHEN i %% 5 = 3 THEN NULL ELSE power(random(), 3) END, (ARRAY['A', 'B', 'C', 'D', 'E', 'F', 'G'])[1 + i %% 7], i %% 8
