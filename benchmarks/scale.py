@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from benchmarks import report
+from benchmarks.ground import large_server
 from benchmarks.report import Figure
 from config.embedded import ensure_environment, home
 
@@ -419,7 +420,7 @@ def main() -> None:
             run_frame()
         return
     # A database is made on this server and dropped again.
-    ensure_environment(home() / "bench", durable=False)
+    ensure_environment(home() / "bench", durable=False, postgres=large_server())
     sizes = [int(size) for size in given.growth.split(",")] if given.growth else [given.rows // 10, given.rows, 3 * given.rows]
     skip = set(given.skip.split(","))
     with database(), tempfile.TemporaryDirectory() as artifacts:
