@@ -11,10 +11,12 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,8 @@ PROMISE = 1.0
 SLICE = 1_000
 """Applications a second that are simulated at most; more hosts are more of the same."""
 CLIENTS = 32
+WAITING, SMALL_BATCH = 990, 15
+"""So many wait for the worker when its time for an application is measured; sent in batches so small that the site leaves them to it."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,19 @@ class Machine:
         worker = _of_tree(times, self.worker.pid) if self.worker else 0.0
         return Spent(time.process_time(), _of_tree(times, self.web.pid), _of_tree(times, self.postmaster), worker)
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """The worker and the sweeper are stopped meanwhile, so that what comes in waits."""
+        times = {pid: fields for pid in _pids() if (fields := _stat(pid))}
+        stopped = [pid for process in self.processes if process is not self.web for pid in _tree(times, process.pid)]
+        try:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
     def made(self, count: int) -> Callable[[int], bytes]:
         bodies = [json.dumps(body).encode() for body in api._people(self.bodies, count)]
         return lambda number: bodies[number % len(bodies)]
@@ -99,12 +116,17 @@ def _stat(pid: int) -> tuple[float, int] | None:
     return sum(int(each) for each in fields[11:15]) / os.sysconf("SC_CLK_TCK"), int(fields[1])
 
 
-def _of_tree(times: dict[int, tuple[float, int]], root: int) -> float:
-    wanted, total = {root}, 0.0
+def _tree(times: dict[int, tuple[float, int]], root: int) -> list[int]:
+    """The process and all below it, as far as they live."""
+    found, wanted = [], {root}
     while wanted:
-        total += sum(times[pid][0] for pid in wanted if pid in times)
+        found += [pid for pid in wanted if pid in times]
         wanted = {pid for pid, (_, parent) in times.items() if parent in wanted}
-    return total
+    return found
+
+
+def _of_tree(times: dict[int, tuple[float, int]], root: int) -> float:
+    return sum(times[pid][0] for pid in _tree(times, root))
 
 
 def _query(sql: str) -> tuple:
@@ -126,12 +148,16 @@ def measured(machine: Machine) -> tuple[Service, dict[str, float]]:
     waiting = np.maximum(np.array(took) - client - web - database, 0.0)
     machine.start_worker()
     api._wait_scored()
-    batch = [json.dumps({"applications": api._people(machine.bodies, 1_000)}).encode() for _ in range(5)]
     scored, spent = 0, []
-    for number, body in enumerate(batch):
-        load.open_loop(machine.port, f"{api.URL}batch/", lambda _, body=body: body, machine.headers, rate=1, count=1, clients=1, expect=200)
-        start = machine.spent()
-        waiting_ones = api._unscored()
+    for number in range(5):
+        people = api._people(machine.bodies, WAITING)
+        batches = [json.dumps({"applications": people[k : k + SMALL_BATCH]}).encode() for k in range(0, WAITING, SMALL_BATCH)]
+        with machine.resting():
+            count = len(batches)
+            load.open_loop(
+                machine.port, f"{api.URL}batch/", batches.__getitem__, machine.headers, rate=1_000, count=count, clients=1, expect=200
+            )
+            start, waiting_ones = machine.spent(), api._unscored()
         api._wait_scored()
         time.sleep(0.2)
         if number:  # the first one loads what is loaded once
@@ -142,7 +168,7 @@ def measured(machine: Machine) -> tuple[Service, dict[str, float]]:
     score = sum(one.worker for one in spent) / scored
     score_database = sum(one.database for one in spent) / scored
     size = _query(f"SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '{log}')")[0]
-    wal = float(size) / (len(took) + 5_000)
+    wal = float(size) / (len(took) + 5 * WAITING)
     alone = _alone(machine)
     fixed = max(alone["worker"] - score, 0.0)
     wake = max(alone["seconds"] - fixed - score - score_database, 0.0)
