@@ -12,7 +12,6 @@ import time
 
 from django.conf import settings
 from redis import Redis
-from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,9 @@ def count(name: str, most: int, *, now: float | None = None) -> float | None:
         with _redis().pipeline(transaction=False) as pipe:
             pipe.incr(current).expire(current, 3 * WINDOW).get(before)
             here, _, last = pipe.execute()
-    except (RedisError, OSError) as error:
+    except Exception as error:
+        # Whatever it is: a limit that can't be kept fails no request. Under a broker that hangs and comes back the client has raised
+        # ValueError and AttributeError too, where one thread closed a connection that another was reading.
         _silent_until = time.monotonic() + SILENT_SECONDS
         logger.warning("Requests are not counted for %.0f s: %s", SILENT_SECONDS, type(error).__name__)
         return None

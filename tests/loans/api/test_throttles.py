@@ -46,6 +46,19 @@ def test_without_the_broker_nothing_is_limited_and_nothing_waits(settings, monke
     assert throttling.count("a", 1) is None and not asked, "it is left alone for a while"
 
 
+@pytest.mark.parametrize(
+    "error", [ValueError("I/O operation on closed file."), AttributeError("'NoneType' object has no attribute 'recv'")]
+)
+def test_whatever_the_broker_s_client_fails_with_no_request_does(db, settings, monkeypatch, error):
+    def fails(*args, **options):
+        raise error
+
+    settings.THROTTLES = {"submit": 1, "read": 1}
+    monkeypatch.setattr(throttling.Redis, "pipeline", fails)
+    api = Api(key=ApiKey.issue(user=User.objects.create_user("shop"), name="x")[1])
+    assert [api.get(URL).status_code for _ in range(2)] == [200, 200]
+
+
 def test_no_limit_asks_nobody(db, settings, monkeypatch):
     settings.THROTTLES = {"submit": 0, "read": 0}
     monkeypatch.setattr(throttling, "count", lambda *args: 1 / 0)
