@@ -1,7 +1,7 @@
 """How many hosts so many applications a second take: service times measured here, put into a simulation, which is checked against load.
 
 `python -m benchmarks.capacity` starts servers of its own, measures one request at a time and one batch at a time, simulates this machine at
-three loads, puts the same arrivals on it and compares; then it simulates 100, 1,000 and 10,000 a second. Some five minutes on a quiet
+three loads, puts the same arrivals on it and compares; then it simulates 100, 1,000 and 10,000 a second. Some three minutes on a quiet
 machine with Linux. Figures: build/bench/capacity.json; what they mean: docs/CAPACITY.md. LOAD_SECONDS sets how long each load is held.
 """
 
