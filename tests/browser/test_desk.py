@@ -188,7 +188,7 @@ def test_the_model_pages_fit_1280_pixels(screen, shoot, desk, scheme):
     screen.goto(f"/admin/loans/modelversion/{version.pk}/policy/")
     with screen.expect_download() as download:
         screen.click("text=Download as CSV")
-    assert download.value.suggested_filename == "policy-default_risk-v2.csv"
+    assert download.value.suggested_filename == f"modelversion-{version.pk}-policy.csv"
 
 
 @pytest.mark.slow

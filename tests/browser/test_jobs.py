@@ -36,6 +36,7 @@ def test_an_investigator_finds_a_ring_in_the_queue_and_confirms_it(screen, shoot
     shoot("fraud-flag", whole=True)
     screen.keyboard.press("c")
     screen.wait_for_selector("details[data-key=c][open]")
+    screen.wait_for_function("['INPUT', 'TEXTAREA'].includes(document.activeElement.tagName)")
     screen.keyboard.type("Three names, one phone, one device")
     screen.click("details[open] button[type=submit]")
     screen.wait_for_selector("text=confirmed as fraud")

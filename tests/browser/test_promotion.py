@@ -61,6 +61,7 @@ def test_one_owner_asks_another_approves_and_one_click_brings_the_old_one_back(s
     shoot("promotion-champion", whole=True)
 
     screen.click(f"text=Roll back to {old}")
+    screen.wait_for_function("document.activeElement.name === 'reason'")
     screen.keyboard.type("Officers see wrong reasons.")
     shoot("promotion-rolling-back")
     screen.keyboard.press("Enter")
