@@ -45,7 +45,7 @@ def test_an_officer_declines_the_riskiest_and_finds_it_in_the_history(screen, sh
 
     screen.keyboard.press("d")
     screen.wait_for_selector("details[data-key=d][open]")
-    assert screen.evaluate("document.activeElement.name") == "reason"
+    screen.wait_for_function("document.activeElement.name === 'reason'")
     screen.select_option("details[open] select[name=reason]", "recent_inquiries")
     shoot("decline")
     screen.fill("details[open] textarea", "Four inquiries in one month.")
@@ -126,7 +126,7 @@ def test_a_refused_decision_keeps_what_was_written(screen, desk):
     assert screen.input_value("details[open] select[name=override_reason]") == "verified_information"
     assert "needs a note" in screen.inner_text("[role=alert]")
     assert screen.input_value("details[open] select[name=reason]") == "other"
-    assert screen.evaluate("document.activeElement.name") == "note"
+    screen.wait_for_function("document.activeElement.name === 'note'")
     assert Decision.objects.count() == 0
 
 

@@ -40,7 +40,7 @@ def test_one_owner_asks_another_approves_and_one_click_brings_the_old_one_back(s
     screen.click("text=Models to approve")
     screen.locator("#result_list tbody tr a").first.click()
     screen.click("summary:has-text('Approve')")
-    assert screen.evaluate("document.activeElement.name") == "reason", "one types at once"
+    screen.wait_for_function("document.activeElement.name === 'reason'")
     screen.keyboard.type("Looks right on the later loans.")
     shoot("promotion-approving", whole=True)
     screen.keyboard.press("Enter")
