@@ -21,6 +21,7 @@ from loans.api.attributes import AttributesField
 from loans.api.base import DeskView
 from loans.api.decisions import DecisionSerializer
 from loans.api.fields import CountField, RatioField, StrictSerializer, TextField, input_field
+from loans.api.filters import TimeFilter
 from loans.api.fraud_flags import VIEW as VIEW_FLAGS
 from loans.api.fraud_flags import ApplicationFraudSerializer, fraud_of
 from loans.api.idempotency import IDEMPOTENCY_KEY, IDEMPOTENCY_PROBLEMS, idempotent
@@ -242,8 +243,8 @@ class ApplicationFilter(filters.FilterSet):
     external_reference = filters.CharFilter(max_length=64)
     amount_min = filters.NumberFilter(field_name="amount", lookup_expr="gte", max_digits=14, decimal_places=2)
     amount_max = filters.NumberFilter(field_name="amount", lookup_expr="lte", max_digits=14, decimal_places=2)
-    submitted_after = filters.IsoDateTimeFilter(field_name="submitted_at", lookup_expr="gte")
-    submitted_before = filters.IsoDateTimeFilter(field_name="submitted_at", lookup_expr="lt")
+    submitted_after = TimeFilter(field_name="submitted_at", lookup_expr="gte")
+    submitted_before = TimeFilter(field_name="submitted_at", lookup_expr="lt")
 
 
 class ApplicationList(DeskView):

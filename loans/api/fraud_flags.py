@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from loans.api.base import DeskView
+from loans.api.filters import TimeFilter
 from loans.models import AssessmentState, FlagKind, FlagState, FraudAssessment, FraudFlag, LoanApplication, Severity
 
 VIEW = "loans.view_fraudflag"
@@ -72,8 +73,8 @@ class FraudFlagFilter(filters.FilterSet):
     state = filters.ChoiceFilter(choices=FlagState.choices)
     kind = filters.ChoiceFilter(choices=FlagKind.choices)
     severity = filters.NumberFilter(field_name="severity", lookup_expr="gte", min_value=0, max_value=4, decimal_places=0)
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
 
 
 class _FlagView(DeskView):

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from loans.api.base import DeskView
+from loans.api.filters import TimeFilter
 from loans.models import BaselineKind, LoanApplication, ModelKind, Prediction
 from loans.queries.partitions import written
 
@@ -75,8 +76,8 @@ class PredictionFilter(filters.FilterSet):
     application = filters.NumberFilter(field_name="application_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
     kind = filters.ChoiceFilter(choices=ModelKind.choices)
     version = filters.NumberFilter(field_name="model_version__version", min_value=1, max_value=2**31 - 1, decimal_places=0)
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
 
     def filter_queryset(self, queryset: QuerySet) -> QuerySet:
         """With the ids that a time can have: the index that the list is read in ends there."""

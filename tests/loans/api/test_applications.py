@@ -173,6 +173,8 @@ def test_filters_and_orderings(api, sender):
     assert found("external_reference=F-2") == ["F-2"]
     assert found("ordering=-default_probability") == ["F-1", "F-2", "F-0"]
     assert found("submitted_after=2030-01-01T00:00:00Z") == []
+    # ISO 8601 knows offsets that PostgreSQL does not.
+    assert found("submitted_after=1552-08-25T05:10:58%2B22:32&page_size=1&ordering=submitted_at") == ["F-0"]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +196,7 @@ def test_filters_and_orderings(api, sender):
         ("external_reference=%00", "external_reference"),
         ("product=" + "x" * 200, "product"),
         ("submitted_after=yesterday", "submitted_after"),
+        ("submitted_before=0001-01-01T00:00:00%2B01:00", "submitted_before"),
         ("wait=1", "wait"),
     ],
 )
